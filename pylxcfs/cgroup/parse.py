@@ -1,0 +1,70 @@
+"""Kernel text → values. Pure; every error names the file and the words that made no sense."""
+
+from collections.abc import Mapping
+
+from pylxcfs.cgroup.types import CpuSet, DeviceNumber, ParseError
+
+#: No machine has more CPUs; a longer range is damage, not a list worth building (NR_CPUS_RANGE_END).
+_CPU_NUMBER_END = 1 << 16
+
+
+def parse_int(path: str, text: bytes) -> int:
+    """Parse a file that holds one decimal number; the kernel's rare negative statistics are allowed."""
+    try:
+        return int(text)
+    except ValueError as error:
+        raise ParseError(path, text) from error
+
+
+def parse_flat_keyed(path: str, text: bytes) -> dict[bytes, int]:
+    """Parse ``KEY VALUE`` lines (cgroup-v2.rst, "flat keyed"), e.g. memory.stat."""
+    words = text.split()
+    try:
+        return dict(zip(words[::2], map(int, words[1::2]), strict=True))
+    except ValueError as error:
+        raise ParseError(path, text) from error
+
+
+def parse_cpu_list(path: str, text: bytes) -> CpuSet:
+    """Parse a CPU list such as ``0,2-3`` (cpuset(7), "List format"); empty text is the empty set."""
+    cpus: list[int] = []
+    try:
+        for part in text.strip().split(b",") if text.strip() else ():
+            first, dash, last = part.partition(b"-")
+            start, end = int(first), int(last if dash else first)
+            if not 0 <= start <= end < _CPU_NUMBER_END:
+                raise ParseError(path, text)
+            cpus.extend(range(start, end + 1))
+    except ValueError as error:
+        raise ParseError(path, text) from error
+    return CpuSet(cpus)
+
+
+def format_cpu_list(cpus: CpuSet) -> bytes:
+    """Write a CPU list as the kernel does; the inverse of `parse_cpu_list`."""
+    ranges: list[list[int]] = []
+    for cpu in cpus:
+        if ranges and ranges[-1][-1] == cpu - 1:
+            ranges[-1] = [ranges[-1][0], cpu]
+        else:
+            ranges.append([cpu])
+    return ",".join("-".join(map(str, bounds)) for bounds in ranges).encode()
+
+
+def parse_device_operations(path: str, text: bytes) -> Mapping[DeviceNumber, Mapping[bytes, int]]:
+    """Parse v1 blkio statistics: ``MAJ:MIN Operation value`` lines and a closing ``Total value``.
+
+    Source: Documentation/admin-guide/cgroup-v1/blkio-controller.rst.
+    """
+    devices: dict[DeviceNumber, dict[bytes, int]] = {}
+    for line in text.splitlines():
+        words = line.split()
+        try:
+            if len(words) == 2 and words[0] == b"Total":  # noqa: PLR2004 - the grammar above
+                continue
+            device, operation, value = words
+            major, minor = device.split(b":")
+            devices.setdefault(DeviceNumber(int(major), int(minor)), {})[operation] = int(value)
+        except ValueError as error:
+            raise ParseError(path, line) from error
+    return devices

@@ -1,0 +1,210 @@
+"""What the kernel says about one cgroup, with the names, units and meaning of cgroup v2.
+
+Three states have three spellings: *unlimited* is ``None`` in a field typed `Limit`; *this kernel lacks
+the field* is ``None`` in a field that says so; *the controller is not there at all* is the exception
+`ControllerUnavailable`. Memory values are bytes, CPU times microseconds.
+
+Source: Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/ of the kernel.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import NamedTuple, NewType, Protocol
+
+#: Bytes or a count; None is the kernel's ``max`` (v2) or PAGE_COUNTER_MAX (v1).
+Limit = int | None
+
+#: A cgroup as its hierarchy names it: absolute, ``/`` is the hierarchy's root.
+CgroupPath = NewType("CgroupPath", str)
+
+ROOT = CgroupPath("/")
+
+
+class CgroupError(Exception):
+    """Something about a cgroup that the row's fallback has to answer."""
+
+
+class ControllerUnavailable(CgroupError):  # noqa: N818 - a state, not a fault
+    """The controller is not mounted, or this kernel has none of the files that would answer."""
+
+
+class CgroupGone(CgroupError):  # noqa: N818 - a state, not a fault
+    """The cgroup was removed: ENOENT on its directory, or ENODEV on a file that was still open."""
+
+
+class ParseError(CgroupError):
+    """A kernel file said something that its documentation does not know."""
+
+    def __init__(self, path: str, text: bytes) -> None:
+        """Name the file and the words that made no sense."""
+        super().__init__(f"{path}: cannot parse {text[:80]!r}")
+
+
+class Controller(Enum):
+    """The controllers that answer for virtual files, by their cgroup v2 names."""
+
+    MEMORY = "memory"
+    CPU = "cpu"
+    CPUSET = "cpuset"
+    IO = "io"
+
+    # Enum's own __hash__ is a Python function; these are keys on the read path.
+    __hash__ = object.__hash__
+
+
+@dataclass(frozen=True, slots=True)
+class CgroupPaths:
+    """Where one process lives: hierarchy → path.
+
+    Keys are the words of /proc/PID/cgroup (cgroups(7)): v1 controller names, ``name=…`` for named
+    hierarchies, and the empty string for the cgroup v2 hierarchy.
+    """
+
+    by_hierarchy: tuple[tuple[str, CgroupPath], ...]
+
+    @classmethod
+    def of(cls, paths: Mapping[str, CgroupPath]) -> "CgroupPaths":
+        """Build from a mapping; equal mappings give equal (and equally hashed) paths."""
+        return cls(tuple(sorted(paths.items())))
+
+    def get(self, hierarchy: str) -> CgroupPath | None:
+        """Return the path in `hierarchy`, or None where the process is in no such hierarchy."""
+        for name, path in self.by_hierarchy:
+            if name == hierarchy:
+                return path
+        return None
+
+    def __iter__(self) -> Iterator[tuple[str, CgroupPath]]:
+        """Iterate over (hierarchy, path)."""
+        return iter(self.by_hierarchy)
+
+
+class CpuSet(tuple[int, ...]):
+    """CPU numbers in ascending order, each once (cpuset(7), "List format")."""
+
+    __slots__ = ()
+
+    def __new__(cls, cpus: Iterable[int] = ()) -> "CpuSet":
+        """Sort `cpus` and drop repetitions."""
+        return super().__new__(cls, sorted(set(cpus)))
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryStat:
+    """memory.stat of a cgroup and everything below it, in bytes.
+
+    A field that this kernel's memory.stat does not have is None; v1 has no slab, kernel stack or page
+    table numbers at all.
+    """
+
+    file: int = 0
+    anon: int = 0
+    shmem: int | None = None
+    file_mapped: int | None = None
+    file_dirty: int | None = None
+    file_writeback: int | None = None
+    swapcached: int | None = None
+    anon_thp: int | None = None
+    active_anon: int = 0
+    inactive_anon: int = 0
+    active_file: int = 0
+    inactive_file: int = 0
+    unevictable: int = 0
+    slab_reclaimable: int | None = None
+    slab_unreclaimable: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryStats:
+    """The memory controller's values for one cgroup, in bytes.
+
+    `max` and `swap_max` are the smallest limits on the way to the hierarchy's root. Swap never includes
+    memory (v1 memsw is reduced to it); both swap fields are None where the kernel does not account swap
+    (CONFIG_SWAP off, ``swapaccount=0``), which `swap_accounted` tells apart from "unlimited".
+    """
+
+    current: int
+    max: Limit
+    swap_current: int
+    swap_max: Limit
+    swap_accounted: bool
+    stat: MemoryStat
+
+
+class CpuMax(NamedTuple):
+    """A CFS bandwidth limit: `quota_usec` of CPU time in every `period_usec`."""
+
+    quota_usec: int
+    period_usec: int
+
+
+class CpuTime(NamedTuple):
+    """CPU time used on one CPU, microseconds."""
+
+    user_usec: int
+    system_usec: int
+
+
+@dataclass(frozen=True, slots=True)
+class CpuStats:
+    """The cpu controller's values for one cgroup.
+
+    `max` is the tightest limit on the way to the root; None means no limit. `used` has one entry per CPU
+    where the kernel counts per CPU (v1 cpuacct); None where it only knows the sum.
+    """
+
+    max: CpuMax | None
+    usage: CpuTime
+    used: Mapping[int, CpuTime] | None
+
+
+class DeviceNumber(NamedTuple):
+    """A block device (makedev(3))."""
+
+    major: int
+    minor: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceIo:
+    """What a cgroup did on one device: bytes and finished operations (io.stat's keys)."""
+
+    rbytes: int = 0
+    wbytes: int = 0
+    rios: int = 0
+    wios: int = 0
+    dbytes: int = 0
+    dios: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class IoStats:
+    """Block I/O of a cgroup and everything below it, per device."""
+
+    devices: Mapping[DeviceNumber, DeviceIo] = field(default_factory=dict)
+
+
+class CgroupReader(Protocol):
+    """Reads one container's values; the only thing that knows which cgroup version answers.
+
+    Every method raises `ControllerUnavailable`, `CgroupGone` or `ParseError`, and nothing else.
+    """
+
+    def memory(self, paths: CgroupPaths) -> MemoryStats:
+        """Read limits, usage and statistics of memory and swap."""
+
+    def cpu(self, paths: CgroupPaths) -> CpuStats:
+        """Read the bandwidth limit and the CPU time used."""
+
+    def cpuset(self, paths: CgroupPaths) -> CpuSet:
+        """Read the effective CPUs."""
+
+    def io(self, paths: CgroupPaths) -> IoStats:
+        """Read block I/O counters."""
+
+    def at_root(self, paths: CgroupPaths, controller: Controller) -> bool:
+        """Tell whether `paths` are in the hierarchy's root for `controller`: not a container."""
+
+    def forget(self, paths: CgroupPaths) -> None:
+        """Close whatever is kept open for `paths`."""

@@ -1,0 +1,37 @@
+"""What one run of the daemon was told to do."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+DEFAULT_CACHE_TTL_SECONDS: Final = 0.05
+DEFAULT_RUNTIME_DIR: Final = Path("/run")
+
+
+@dataclass(frozen=True, slots=True)
+class ViewConfig:
+    """How containers are shown; all that rendering needs to know."""
+
+    #: Show a CPU quota as that many CPUs (``--disable-cfs`` turns it off).
+    cfs: bool = True
+    #: Show swap at all (``-u`` turns it off).
+    swap: bool = True
+    #: How long rendered content may be served again; 0 renders every time.
+    cache_ttl_seconds: float = DEFAULT_CACHE_TTL_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The daemon's command line, checked and with its defaults filled in."""
+
+    mount_point: Path
+    view: ViewConfig = ViewConfig()
+    #: FUSE mount options as given with ``-o``, already checked.
+    mount_options: tuple[str, ...] = ()
+    runtime_dir: Path = DEFAULT_RUNTIME_DIR
+    #: None: ``pylxcfs.pid`` in the runtime directory.
+    pidfile: Path | None = None
+    log_level: str = "INFO"
+    #: The host's /proc and /sys; elsewhere only in tests.
+    proc_root: Path = Path("/proc")
+    sys_root: Path = Path("/sys")

@@ -1,0 +1,1 @@
+"""The FUSE side: connection, session loop, inodes, handles, and the one errno boundary."""

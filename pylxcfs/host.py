@@ -1,0 +1,86 @@
+"""The host's own /proc and CPU list, read through descriptors opened before anything is mounted."""
+
+import os
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from pylxcfs.cgroup.parse import parse_cpu_list
+from pylxcfs.cgroup.types import CpuSet
+
+_CHUNK: Final = 1 << 16
+#: CPU hotplug is rare, and every stat and cpuinfo asks.
+_ONLINE_VALID_SECONDS: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class HostSnapshot:
+    """What a renderer knows of the host: the raw files that its row asked for, the others empty."""
+
+    meminfo: bytes = b""
+    cpuinfo: bytes = b""
+    stat: bytes = b""
+    uptime: bytes = b""
+    swaps: bytes = b""
+    diskstats: bytes = b""
+    loadavg: bytes = b""
+    #: CLOCK_BOOTTIME, microseconds.
+    boottime_usec: int = 0
+    ticks_per_second: int = 100
+    online: CpuSet = field(default_factory=CpuSet)
+
+
+def read_whole(fd: int) -> bytes:
+    """Read a kernel file from its start to its end, however its size is reported."""
+    content = os.pread(fd, _CHUNK, 0)
+    # A seq_file fills at most one buffer per read, so only an empty read is the end; a short first
+    # read of a small file is nearly always everything, and one more read settles it.
+    while more := os.pread(fd, _CHUNK, len(content)):
+        content += more
+    return content
+
+
+class HostReader:
+    """Reads host files by name through held descriptors.
+
+    Opened before mounting: if someone binds our files over the daemon's own /proc, reads by path would
+    wait for ourselves.
+    """
+
+    def __init__(self, proc_root: Path, sys_root: Path) -> None:
+        """Open the roots; raises OSError where they are not there."""
+        self.proc_fd = os.open(proc_root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._online_fd = os.open(sys_root / "devices/system/cpu/online", os.O_RDONLY | os.O_CLOEXEC)
+        self._fds: dict[str, int] = {}
+        self._ticks_per_second = os.sysconf("SC_CLK_TCK")
+        self._online = CpuSet()
+        self._online_until = 0.0
+
+    def read(self, name: str) -> bytes:
+        """Return a host /proc file; empty where this kernel has none."""
+        fd = self._fds.get(name)
+        if fd is None:
+            try:
+                fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.proc_fd)
+            except FileNotFoundError:
+                return b""
+            self._fds[name] = fd
+        return read_whole(fd)
+
+    def snapshot(self, names: Iterable[str]) -> HostSnapshot:
+        """Read the files that a row asks for, and the clock."""
+        return HostSnapshot(
+            **{name: self.read(name) for name in names},
+            boottime_usec=time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000,
+            ticks_per_second=self._ticks_per_second,
+            online=self._read_online(),
+        )
+
+    def _read_online(self) -> CpuSet:
+        now = time.monotonic()
+        if now >= self._online_until:
+            self._online = parse_cpu_list("cpu/online", read_whole(self._online_fd))
+            self._online_until = now + _ONLINE_VALID_SECONDS
+        return self._online
