@@ -29,7 +29,7 @@ def trim_init_scope(path: CgroupPath) -> CgroupPath:
 
 def is_within(path: str, ancestor: str) -> bool:
     """Tell whether `path` is `ancestor` or below it, by whole components."""
-    return ancestor == ROOT or path == ancestor or path.startswith(ancestor + "/")
+    return ancestor in {ROOT, path} or path.startswith(ancestor + "/")
 
 
 def container_cgroup(caller: CgroupPath, init: CgroupPath) -> CgroupPath:

@@ -10,7 +10,7 @@ Source: Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/ of the kernel.
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import NamedTuple, NewType, Protocol
+from typing import NamedTuple, NewType, Protocol, Self
 
 #: Bytes or a count; None is the kernel's ``max`` (v2) or PAGE_COUNTER_MAX (v1).
 Limit = int | None
@@ -85,7 +85,7 @@ class CpuSet(tuple[int, ...]):
 
     __slots__ = ()
 
-    def __new__(cls, cpus: Iterable[int] = ()) -> "CpuSet":
+    def __new__(cls, cpus: Iterable[int] = ()) -> Self:
         """Sort `cpus` and drop repetitions."""
         return super().__new__(cls, sorted(set(cpus)))
 
@@ -205,6 +205,9 @@ class CgroupReader(Protocol):
 
     def at_root(self, paths: CgroupPaths, controller: Controller) -> bool:
         """Tell whether `paths` are in the hierarchy's root for `controller`: not a container."""
+
+    def exists(self, paths: CgroupPaths) -> bool:
+        """Tell whether any of the container's own cgroups is still there."""
 
     def forget(self, paths: CgroupPaths) -> None:
         """Close whatever is kept open for `paths`."""

@@ -1,0 +1,81 @@
+"""Puts together everything between a pid and the bytes it reads; the daemon and pylxcfsctl share it."""
+
+import resource
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from pylxcfs.cgroup.detect import Hierarchy, parse_hierarchies
+from pylxcfs.cgroup.reader import CgroupFiles
+from pylxcfs.cgroup.types import Controller
+from pylxcfs.cgroup.v1 import V1Reader
+from pylxcfs.config import ViewConfig
+from pylxcfs.containers import Resolver
+from pylxcfs.content import ContentService
+from pylxcfs.errors import StartupError
+from pylxcfs.host import HostReader
+from pylxcfs.processes import Processes
+from pylxcfs.procfiles.table import VirtualFile
+from pylxcfs.viewbuilder import ViewBuilder
+
+#: Some 16 files answer for a container; enough for 500 of them.
+_MAX_CGROUP_FILES: Final = 8192
+#: Left for /dev/fuse, host files, pidfds and whatever libraries open.
+_OTHER_FILES: Final = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """What renders; it knows nothing of FUSE. Owned by one thread."""
+
+    hierarchies: tuple[Hierarchy, ...]
+    resolver: Resolver
+    content: ContentService
+    _reader: V1Reader
+    _builder: ViewBuilder
+
+    def render_for_pid(self, file: VirtualFile, pid: int) -> bytes:
+        """Return what process `pid` would read."""
+        return self.content.open(file, pid)[1]
+
+    def prune(self) -> None:
+        """Let go of everything that belongs to containers that have died."""
+        for container in self.resolver.prune():
+            self._builder.forget(container)
+            self._reader.forget(container.paths)
+        self.content.prune()
+
+
+def assemble(view: ViewConfig, proc_root: Path = Path("/proc"), sys_root: Path = Path("/sys")) -> Engine:
+    """Build the engine for this host; raises StartupError where its cgroups cannot be used."""
+    try:
+        with (proc_root / "self/mountinfo").open() as mountinfo:
+            hierarchies = parse_hierarchies(mountinfo)
+        mount_points = {name: h.mount_point for h in hierarchies for name in h.names if h.root == "/"}
+        answering = {"memory", "cpu", "cpuset", "blkio"} & mount_points.keys()
+        if not answering:
+            raise StartupError(
+                f"no cgroup v1 controller of {', '.join(c.value for c in Controller)} is mounted: "
+                "nothing could be told about any container"
+            )
+        host = HostReader(proc_root, sys_root)
+        files = CgroupFiles(mount_points, _file_budget())
+    except OSError as error:
+        raise StartupError(f"cannot read {error.filename}: {error.strerror}") from error
+    reader = V1Reader(files)
+    resolver = Resolver(Processes(host.proc_fd), reader)
+    builder = ViewBuilder(reader, view)
+    content = ContentService(host, reader, resolver, builder, view.cache_ttl_seconds)
+    return Engine(hierarchies, resolver, content, reader, builder)
+
+
+def _file_budget() -> int:
+    """Raise the soft limit of open files as far as allowed; return how many cgroup files may stay open."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MAX_CGROUP_FILES + _OTHER_FILES
+    limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < limit:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+        soft = limit
+    available = wanted if soft == resource.RLIM_INFINITY else soft
+    return max(64, min(_MAX_CGROUP_FILES, available - _OTHER_FILES))

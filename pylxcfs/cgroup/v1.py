@@ -1,0 +1,224 @@
+"""cgroup v1, told in the words of v2. Source: Documentation/admin-guide/cgroup-v1/ of the kernel."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from pylxcfs.cgroup.effective import tightest, with_ancestors
+from pylxcfs.cgroup.parse import parse_cpu_list, parse_device_operations, parse_flat_keyed, parse_int
+from pylxcfs.cgroup.reader import CgroupFiles
+from pylxcfs.cgroup.types import (
+    ROOT,
+    CgroupPath,
+    CgroupPaths,
+    Controller,
+    ControllerUnavailable,
+    CpuMax,
+    CpuSet,
+    CpuStats,
+    CpuTime,
+    DeviceIo,
+    DeviceNumber,
+    IoStats,
+    Limit,
+    MemoryStat,
+    MemoryStats,
+    ParseError,
+)
+
+_HIERARCHY: Final[Mapping[Controller, str]] = {
+    Controller.MEMORY: "memory",
+    Controller.CPU: "cpu",
+    Controller.CPUSET: "cpuset",
+    Controller.IO: "blkio",
+}
+_NSEC_PER_USEC: Final = 1000
+
+#: PAGE_COUNTER_MAX is LONG_MAX rounded down to a page; pages have at most 64 KiB.
+_UNLIMITED: Final = (1 << 63) - (1 << 16)
+
+#: Statistics of the whole subtree, by their v2 names. Absent ones stay None.
+_MEMORY_STAT: Final[Mapping[str, bytes]] = {
+    "file": b"total_cache",
+    "anon": b"total_rss",
+    "shmem": b"total_shmem",
+    "file_mapped": b"total_mapped_file",
+    "file_dirty": b"total_dirty",
+    "file_writeback": b"total_writeback",
+    "swapcached": b"total_swapcached",
+    "anon_thp": b"total_rss_huge",
+    "active_anon": b"total_active_anon",
+    "inactive_anon": b"total_inactive_anon",
+    "active_file": b"total_active_file",
+    "inactive_file": b"total_inactive_file",
+    "unevictable": b"total_unevictable",
+}
+
+#: (bytes, operations): throttling counts every request, but since Linux 6.10 only on devices that any
+#: cgroup has ever limited; bfq counts while it is the scheduler; the plain names are CFQ's, gone in 5.0.
+_IO_FILES: Final = (
+    ("blkio.throttle.io_service_bytes_recursive", "blkio.throttle.io_serviced_recursive"),
+    ("blkio.throttle.io_service_bytes", "blkio.throttle.io_serviced"),
+    ("blkio.bfq.io_service_bytes_recursive", "blkio.bfq.io_serviced_recursive"),
+    ("blkio.io_service_bytes_recursive", "blkio.io_serviced_recursive"),
+)
+
+
+class V1Reader:
+    """`CgroupReader` over v1 hierarchies, each with its own path."""
+
+    def __init__(self, files: CgroupFiles) -> None:
+        """Read through `files`."""
+        self._files = files
+
+    def memory(self, paths: CgroupPaths) -> MemoryStats:
+        """Read memory and swap; the kernel itself takes the minimum over the ancestors in memory.stat."""
+        path = self._path(paths, "memory")
+        name = self._files.describe("memory", path, "memory.stat")
+        text = self._files.read("memory", path, "memory.stat")
+        stat = parse_flat_keyed(name, text)
+        if b"hierarchical_memory_limit" not in stat:
+            raise ParseError(name, text)
+        memory_max = stat[b"hierarchical_memory_limit"]
+        memsw_max = stat.get(b"hierarchical_memsw_limit")
+        return MemoryStats(
+            current=self._read_int("memory", path, "memory.usage_in_bytes"),
+            max=_limit(memory_max),
+            swap_current=stat.get(b"total_swap", 0),
+            swap_max=None if memsw_max is None else _swap_limit(memory_max, memsw_max),
+            swap_accounted=memsw_max is not None,
+            stat=MemoryStat(**{field: stat[key] for field, key in _MEMORY_STAT.items() if key in stat}),
+        )
+
+    def cpu(self, paths: CgroupPaths) -> CpuStats:
+        """Read the CFS quota, and CPU time from cpuacct; a kernel without quotas has no limit."""
+        used = self._read_used(paths)
+        return CpuStats(
+            max=tightest(self._read_max(path) for path in with_ancestors(paths.get("cpu") or ROOT)),
+            usage=CpuTime(sum(t.user_usec for t in used.values()), sum(t.system_usec for t in used.values())),
+            used=used,
+        )
+
+    def cpuset(self, paths: CgroupPaths) -> CpuSet:
+        """Read the effective CPUs of the nearest cgroup that was given any."""
+        path = self._path(paths, "cpuset")
+        for candidate in (*with_ancestors(path), ROOT):
+            for name in ("cpuset.effective_cpus", "cpuset.cpus"):
+                try:
+                    text = self._files.read("cpuset", candidate, name)
+                except ControllerUnavailable:
+                    continue
+                if cpus := parse_cpu_list(self._files.describe("cpuset", candidate, name), text):
+                    return cpus
+        raise ControllerUnavailable(self._files.describe("cpuset", path, "cpuset.cpus"))
+
+    def io(self, paths: CgroupPaths) -> IoStats:
+        """Read bytes and operations per device from the first pair of files that counted anything."""
+        path = self._path(paths, "blkio")
+        found = False
+        for bytes_name, operations_name in _IO_FILES:
+            try:
+                moved = self._read_devices(path, bytes_name)
+                done = self._read_devices(path, operations_name)
+            except ControllerUnavailable:
+                continue
+            found = True
+            if moved or done:
+                return IoStats({n: _device_io(moved.get(n, {}), done.get(n, {})) for n in moved | done})
+        if not found:
+            raise ControllerUnavailable(self._files.describe("blkio", path, _IO_FILES[0][0]))
+        return IoStats()
+
+    def at_root(self, paths: CgroupPaths, controller: Controller) -> bool:
+        """Tell whether `paths` are in the root for `controller`, or in no such hierarchy."""
+        return (paths.get(_HIERARCHY[controller]) or ROOT) == ROOT
+
+    def exists(self, paths: CgroupPaths) -> bool:
+        """Tell whether any of the cgroups that answer is still there."""
+        return any(
+            path != ROOT and self._files.exists(name, path) for name, path in paths if self._files.has(name)
+        )
+
+    def forget(self, paths: CgroupPaths) -> None:
+        """Close whatever is kept open for `paths`."""
+        for name, path in paths:
+            if path != ROOT:
+                self._files.forget(name, path)
+
+    def _path(self, paths: CgroupPaths, hierarchy: str) -> CgroupPath:
+        path = paths.get(hierarchy)
+        if path is None or not self._files.has(hierarchy):
+            raise ControllerUnavailable(hierarchy)
+        return path
+
+    def _read_int(self, hierarchy: str, path: CgroupPath, name: str) -> int:
+        text = self._files.read(hierarchy, path, name)
+        try:
+            return int(text)
+        except ValueError:
+            return parse_int(self._files.describe(hierarchy, path, name), text)
+
+    def _read_devices(self, path: CgroupPath, name: str) -> dict[DeviceNumber, Mapping[bytes, int]]:
+        text = self._files.read("blkio", path, name)
+        return dict(parse_device_operations(self._files.describe("blkio", path, name), text))
+
+    def _read_max(self, path: CgroupPath) -> CpuMax | None:
+        try:
+            quota_usec = self._read_int("cpu", path, "cpu.cfs_quota_us")
+            if quota_usec <= 0:
+                return None
+            period_usec = self._read_int("cpu", path, "cpu.cfs_period_us")
+        except ControllerUnavailable:
+            return None
+        return CpuMax(quota_usec, period_usec) if period_usec > 0 else None
+
+    def _read_used(self, paths: CgroupPaths) -> Mapping[int, CpuTime]:
+        """CPU time per CPU; nothing where the container has no cpuacct cgroup of its own."""
+        path = paths.get("cpuacct") or ROOT
+        if path == ROOT or not self._files.has("cpuacct"):
+            return {}
+        try:
+            text = self._files.read("cpuacct", path, "cpuacct.usage_all")
+        except ControllerUnavailable:
+            return self._read_used_before_4_8(path)
+        return _parse_usage_all(self._files.describe("cpuacct", path, "cpuacct.usage_all"), text)
+
+    def _read_used_before_4_8(self, path: CgroupPath) -> Mapping[int, CpuTime]:
+        """cpuacct.usage_all came with Linux 4.8; before, nothing tells user from system per CPU."""
+        name = self._files.describe("cpuacct", path, "cpuacct.usage_percpu")
+        words = self._files.read("cpuacct", path, "cpuacct.usage_percpu").split()
+        return {cpu: CpuTime(parse_int(name, word) // _NSEC_PER_USEC, 0) for cpu, word in enumerate(words)}
+
+
+def _limit(value: int) -> Limit:
+    return None if value >= _UNLIMITED else value
+
+
+def _swap_limit(memory_max: int, memsw_max: int) -> Limit:
+    """Turn memsw, which limits memory and swap together, into what it leaves for swap beside full memory."""
+    return None if memsw_max >= _UNLIMITED else max(0, memsw_max - memory_max)
+
+
+def _device_io(moved: Mapping[bytes, int], done: Mapping[bytes, int]) -> DeviceIo:
+    return DeviceIo(
+        rbytes=moved.get(b"Read", 0),
+        wbytes=moved.get(b"Write", 0),
+        rios=done.get(b"Read", 0),
+        wios=done.get(b"Write", 0),
+        dbytes=moved.get(b"Discard", 0),
+        dios=done.get(b"Discard", 0),
+    )
+
+
+def _parse_usage_all(path: str, text: bytes) -> Mapping[int, CpuTime]:
+    """Parse ``cpu user system`` and one line of nanoseconds per possible CPU."""
+    words = text.split()
+    if words[:3] != [b"cpu", b"user", b"system"] or len(words) % 3:
+        raise ParseError(path, text)
+    try:
+        numbers = list(map(int, words[3:]))
+    except ValueError as error:
+        raise ParseError(path, text) from error
+    return {
+        cpu: CpuTime(user // _NSEC_PER_USEC, system // _NSEC_PER_USEC)
+        for cpu, user, system in zip(numbers[::3], numbers[1::3], numbers[2::3], strict=True)
+    }

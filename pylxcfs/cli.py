@@ -1,0 +1,175 @@
+"""The daemon's command line: lxcfs' options and ours, checked into a `Config`."""
+
+import argparse
+import logging
+import math
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from pylxcfs import __version__
+from pylxcfs.arguments import OneLineParser
+from pylxcfs.config import DEFAULT_CACHE_TTL_SECONDS, DEFAULT_RUNTIME_DIR, Config, ViewConfig
+from pylxcfs.errors import StartupError
+from pylxcfs.fuse.connection import parse_mount_options
+
+_LOG: Final = logging.getLogger(__name__)
+_LOG_LEVELS: Final = ("debug", "info", "warning", "error")
+
+#: lxcfs options that ask for what is the default here.
+_ALREADY_DEFAULT: Final = (
+    ("-f", "--foreground"),
+    ("--enable-cfs",),
+    ("-l", "--enable-loadavg"),
+    ("--enable-pidfd",),
+    ("-s",),
+)
+#: lxcfs options that units in the field may carry, and that nothing here obeys yet.
+_NOT_YET: Final = ("--disable-loadavg", "--disable-zswap", "--enable-psi-poll")
+
+
+class _LogFormatter(logging.Formatter):
+    """``pylxcfs: message``; the level is named only where it is not the ordinary one."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        level = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
+        return f"pylxcfs: {level}{text}"
+
+
+def _seconds(text: str) -> float:
+    """Convert an option's value to a number of seconds."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not (math.isfinite(value) and value >= 0):
+        raise argparse.ArgumentTypeError(f"not a number of seconds (0 or more): {text!r}")
+    return value
+
+
+def _path(text: str) -> Path:
+    """Convert an option's value to an absolute path, whatever becomes of the working directory."""
+    if not text:
+        raise argparse.ArgumentTypeError("an empty path")
+    return Path(text).absolute()
+
+
+def _build_parser() -> OneLineParser:
+    parser = OneLineParser(
+        prog="pylxcfs",
+        usage="%(prog)s [options] MOUNTPOINT",
+        description="Serves /proc files that tell a container about itself instead of about its host.",
+        allow_abbrev=False,
+    )
+    # Any number here, so that the check below can say what is wrong in words.
+    parser.add_argument(
+        "mount_points", metavar="MOUNTPOINT", nargs="*", type=_path, help="an existing directory"
+    )
+    parser.add_argument(
+        "--disable-cfs", action="store_true", help="do not show a CPU quota as that many CPUs"
+    )
+    parser.add_argument("-u", "--disable-swap", action="store_true", help="show containers no swap")
+    parser.add_argument(
+        "-o",
+        dest="mount_options",
+        metavar="OPTS",
+        action="append",
+        default=[],
+        help="FUSE mount options, comma separated; may be repeated",
+    )
+    parser.add_argument(
+        "-p",
+        "--pidfile",
+        metavar="FILE",
+        type=_path,
+        help="where to write the process id (default: pylxcfs.pid in the runtime directory)",
+    )
+    parser.add_argument(
+        "--runtime-dir",
+        metavar="DIR",
+        type=_path,
+        default=DEFAULT_RUNTIME_DIR,
+        help="directory for files of the running daemon (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--cache-ttl",
+        metavar="SECONDS",
+        type=_seconds,
+        default=DEFAULT_CACHE_TTL_SECONDS,
+        help="how long content may be served again; 0 renders every time (default: %(default)s)",
+    )
+    parser.add_argument("--log-level", choices=_LOG_LEVELS, default="info", help="default: %(default)s")
+    parser.add_argument(
+        "-d",
+        "--debug",
+        dest="log_level",
+        action="store_const",
+        const="debug",
+        help="the same as --log-level debug",
+    )
+    parser.add_argument("-v", "--version", action="version", version=f"pylxcfs {__version__}")
+    for flags in _ALREADY_DEFAULT:
+        parser.add_argument(*flags, dest="already_default", action="store_true", help=argparse.SUPPRESS)
+    for flag in _NOT_YET:
+        parser.add_argument(flag, dest="not_yet", action="append_const", const=flag, help=argparse.SUPPRESS)
+    return parser
+
+
+def parse_arguments(argv: Sequence[str] | None = None) -> tuple[Config, list[str]]:
+    """Check the command line; return what it asks for, and the options that are not obeyed yet.
+
+    Raises SystemExit for ``-h``, ``-v`` and wrong usage, StartupError for wrong mount options.
+    """
+    parser = _build_parser()
+    # Intermixed: lxcfs' users put the mount point first, last and in the middle.
+    arguments = parser.parse_intermixed_args(argv)
+    if not arguments.mount_points:
+        parser.error("no mount point given (see pylxcfs --help)")
+    if len(arguments.mount_points) > 1:
+        parser.error(f"more than one mount point given: {' '.join(map(str, arguments.mount_points))}")
+    mount_options = ",".join(arguments.mount_options)
+    parse_mount_options(mount_options)
+    config = Config(
+        mount_point=arguments.mount_points[0],
+        view=ViewConfig(
+            cfs=not arguments.disable_cfs,
+            swap=not arguments.disable_swap,
+            cache_ttl_seconds=arguments.cache_ttl,
+        ),
+        mount_options=tuple(filter(None, mount_options.split(","))),
+        runtime_dir=arguments.runtime_dir,
+        pidfile=arguments.pidfile,
+        log_level=arguments.log_level.upper(),
+    )
+    return config, arguments.not_yet or []
+
+
+def _set_up_logging(level: str) -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(_LogFormatter())
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the daemon; return its exit status."""
+    try:
+        config, not_yet = parse_arguments(argv)
+        if os.geteuid() != 0:
+            raise StartupError("must be run as root: mounting and reading other processes' cgroups need it")
+        _set_up_logging(config.log_level)
+        for option in not_yet:
+            _LOG.warning("%s has no effect yet", option)
+        # Only now: -h and errors in the command line should not wait for pyfuse3 and trio.
+        from pylxcfs import server  # noqa: PLC0415
+
+        return server.run(config)
+    except StartupError as error:
+        print(f"pylxcfs: {error}", file=sys.stderr)  # noqa: T201 - must be seen whatever the log level
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,180 @@
+"""From the pid in a FUSE request to the container that asks (docs/adr/0002-container-identity.md)."""
+
+import errno
+import os
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Final
+
+import psutil
+
+from pylxcfs.cgroup.membership import container_paths, own_paths, shares_init_cgroup
+from pylxcfs.cgroup.types import CgroupPaths, CgroupReader, Controller, ParseError
+from pylxcfs.processes import PROCESS_GONE, Processes, is_alive
+
+_MAX_CONTAINERS: Final = 4096
+_RESOLVE_AGAIN_SECONDS: Final = 1.0
+_HOST_INIT: Final = 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Container:
+    """One container, or one cgroup of host processes. Equal only to itself: the resolver makes each once.
+
+    `init_start_ticks` is when its init began, in clock ticks since boot.
+    """
+
+    paths: CgroupPaths
+    init_pid: int
+    init_start_ticks: int
+    in_host_pid_namespace: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A resolved pair of namespaces; valid while init lives, and for a second."""
+
+    container: Container
+    init_pidfd: int
+    until: float
+
+
+class Resolver:
+    """Finds the container of a process. Owned by the serving thread."""
+
+    def __init__(self, processes: Processes, reader: CgroupReader) -> None:
+        """Take the daemon's own pid namespace as the host's."""
+        self._processes = processes
+        self._reader = reader
+        self._host_pid_namespace = processes.namespace("self", "pid")
+        self._host_start_ticks: int | None = None
+        self._by_namespaces: OrderedDict[tuple[int, int], _Known] = OrderedDict()
+        self._containers: OrderedDict[tuple[CgroupPaths, int, int], Container] = OrderedDict()
+        self._dropped: list[Container] = []
+        #: Readers that could not be told apart and were given the host's content.
+        self.unresolved = 0
+
+    def resolve(self, pid: int) -> Container | None:
+        """Return the container that `pid` (a thread, in our pid namespace) is in; None for the host.
+
+        None also where it cannot be found out: pid 0 is a process that our namespace does not see, and a
+        process may vanish while it is looked at.
+        """
+        try:
+            if pid > 0:
+                return self._resolve_visible(pid)
+        except (*PROCESS_GONE, ParseError):
+            pass
+        self.unresolved += 1
+        return None
+
+    def forget(self, container: Container) -> None:
+        """Resolve `container`'s processes anew: its cgroup has gone."""
+        for namespaces in [n for n, known in self._by_namespaces.items() if known.container is container]:
+            self._forget_namespaces(namespaces)
+        if self._containers.pop(_identity(container), None) is not None:
+            self._dropped.append(container)
+
+    def prune(self) -> list[Container]:
+        """Forget what has died; return every container dropped since the last time."""
+        for namespaces in [n for n, known in self._by_namespaces.items() if not is_alive(known.init_pidfd)]:
+            self._forget_namespaces(namespaces)
+        for container in [c for c in self._containers.values() if not self._reader.exists(c.paths)]:
+            self.forget(container)
+        dropped, self._dropped = self._dropped, []
+        return dropped
+
+    def find_container_pid(self, container_id: str) -> int:
+        """Return a process of the container whose id begins with `container_id`, by its cgroup's name.
+
+        Raises LookupError where none or more than one container matches.
+        """
+        host_mounts = self._processes.namespace("self", "mnt")
+        found: dict[str, int] = {}
+        for pid in psutil.pids():
+            try:
+                if self._processes.namespace(pid, "mnt") == host_mounts:
+                    continue
+                with self._processes.hold(pid) as process:
+                    membership = process.membership()
+            except PROCESS_GONE:
+                continue
+            for _, path in membership:
+                # systemd's cgroup driver names them docker-ID.scope, cgroupfs' just ID.
+                names = (part.removesuffix(".scope").rpartition("-")[2] for part in path.split("/"))
+                found.update({name: pid for name in names if name.startswith(container_id)})
+        if len(found) != 1:
+            what = "several containers have" if found else "no running container has"
+            raise LookupError(f"{what} an id that begins with {container_id!r}")
+        return found.popitem()[1]
+
+    def _resolve_visible(self, pid: int) -> Container | None:
+        pid_namespace = self._processes.namespace(pid, "pid")
+        if pid_namespace == self._host_pid_namespace:
+            return self._resolve_host_process(pid)
+        namespaces = (self._processes.namespace(pid, "mnt"), pid_namespace)
+        known = self._by_namespaces.get(namespaces)
+        if known is not None and time.monotonic() < known.until and is_alive(known.init_pidfd):
+            return known.container
+        return self._resolve_member(pid)
+
+    def _resolve_host_process(self, pid: int) -> Container | None:
+        """Services share the host's namespaces and differ in cgroup, so each is asked for its own."""
+        with self._processes.hold(pid) as process:
+            paths = own_paths(process.membership())
+        if all(self._reader.at_root(paths, controller) for controller in Controller):
+            return None
+        if self._host_start_ticks is None:
+            with self._processes.hold(_HOST_INIT) as init:
+                self._host_start_ticks = init.start_ticks()
+        return self._intern(Container(paths, _HOST_INIT, self._host_start_ticks, in_host_pid_namespace=True))
+
+    def _resolve_member(self, pid: int) -> Container:
+        with self._processes.hold(pid) as caller:
+            namespaces = (caller.namespace("mnt"), caller.namespace("pid"))
+            caller_paths = caller.membership()
+            init_pid = self._processes.find_init(caller)
+            pidfd = os.pidfd_open(init_pid)
+            try:
+                with self._processes.hold(init_pid) as init:
+                    if init.namespace("pid") != namespaces[1]:
+                        raise ProcessLookupError(errno.ESRCH, "init went away while it was looked for")
+                    init_paths = init.membership()
+                    start_ticks = init.start_ticks()
+            except BaseException:
+                os.close(pidfd)
+                raise
+        paths = container_paths(caller_paths, init_paths)
+        container = self._intern(Container(paths, init_pid, start_ticks, in_host_pid_namespace=False))
+        self._forget_namespaces(namespaces)
+        if shares_init_cgroup(caller_paths, init_paths):
+            self._remember(namespaces, _Known(container, pidfd, time.monotonic() + _RESOLVE_AGAIN_SECONDS))
+        else:
+            # Several containers share this pid namespace; nothing cheaper than /proc/PID/cgroup tells
+            # them apart for certain.
+            os.close(pidfd)
+        return container
+
+    def _intern(self, container: Container) -> Container:
+        """Return the one object for this container, so that caches can be keyed by it."""
+        identity = _identity(container)
+        known = self._containers.setdefault(identity, container)
+        self._containers.move_to_end(identity)
+        if len(self._containers) > _MAX_CONTAINERS:
+            self.forget(next(iter(self._containers.values())))
+        return known
+
+    def _remember(self, namespaces: tuple[int, int], known: _Known) -> None:
+        self._by_namespaces[namespaces] = known
+        if len(self._by_namespaces) > _MAX_CONTAINERS:
+            self._forget_namespaces(next(iter(self._by_namespaces)))
+
+    def _forget_namespaces(self, namespaces: tuple[int, int]) -> None:
+        known = self._by_namespaces.pop(namespaces, None)
+        if known is not None:
+            os.close(known.init_pidfd)
+
+
+def _identity(container: Container) -> tuple[CgroupPaths, int, int]:
+    return (container.paths, container.init_pid, container.init_start_ticks)

@@ -1,0 +1,102 @@
+"""(virtual file, container) → bytes: the content cache, and what is served when the kernel does not answer.
+
+The fallback policy is docs/adr/0005-fallbacks.md: a reader never sees an error for it, and never another
+container's data.
+"""
+
+import logging
+import time
+from collections import Counter, OrderedDict
+from typing import Final
+
+from pylxcfs.cgroup.types import CgroupError, CgroupGone, CgroupReader, ControllerUnavailable
+from pylxcfs.containers import Container, Resolver
+from pylxcfs.host import HostReader
+from pylxcfs.procfiles.table import Fallback, VirtualFile
+from pylxcfs.viewbuilder import ViewBuilder
+
+_log = logging.getLogger(__name__)
+_MAX_CACHED: Final = 8192
+
+
+class ContentService:
+    """Renders virtual files. Owned by the serving thread."""
+
+    def __init__(
+        self,
+        host: HostReader,
+        reader: CgroupReader,
+        resolver: Resolver,
+        builder: ViewBuilder,
+        cache_ttl_seconds: float,
+    ) -> None:
+        """Serve rendered content again for `cache_ttl_seconds`; 0 renders every time."""
+        self._host = host
+        self._reader = reader
+        self._resolver = resolver
+        self._builder = builder
+        self._ttl = cache_ttl_seconds
+        self._cache: OrderedDict[tuple[Container | None, str], tuple[float, bytes]] = OrderedDict()
+        #: How often a file could not be rendered and its fallback was served: (path, why) → count.
+        self.fallbacks: Counter[tuple[str, str]] = Counter()
+
+    def open(self, file: VirtualFile, pid: int) -> tuple[Container | None, bytes]:
+        """Find out who asks, and return their content with it."""
+        container = self._resolver.resolve(pid)
+        try:
+            return container, self.read(file, container)
+        except CgroupGone:
+            # Removed between two looks: a stale answer about who asks, or the asker is about to end.
+            if container is not None:
+                self._resolver.forget(container)
+            container = self._resolver.resolve(pid)
+        try:
+            return container, self.read(file, container)
+        except CgroupGone as error:
+            return container, self._fall_back(file, error)
+
+    def read(self, file: VirtualFile, container: Container | None) -> bytes:
+        """Return the content for `container`, at most the cache time old; raises CgroupGone."""
+        if not self._ttl:
+            return self._render(file, container)
+        now = time.monotonic()
+        key = (container, file.path)
+        cached = self._cache.get(key)
+        if cached is not None and now < cached[0]:
+            return cached[1]
+        content = self._render(file, container)
+        self._cache[key] = (now + self._ttl, content)
+        self._cache.move_to_end(key)
+        if len(self._cache) > _MAX_CACHED:
+            self._cache.popitem(last=False)
+        return content
+
+    def prune(self) -> None:
+        """Drop content that may not be served any more."""
+        now = time.monotonic()
+        # Every entry lives equally long, so the oldest are in front.
+        while self._cache and next(iter(self._cache.values()))[0] <= now:
+            self._cache.popitem(last=False)
+
+    def _render(self, file: VirtualFile, container: Container | None) -> bytes:
+        if container is None:
+            return self._host.read(file.host_file)
+        if file.controllers and all(self._reader.at_root(container.paths, c) for c in file.controllers):
+            # No cgroup of its own: a host process shares the host's; a container has no answer.
+            if container.in_host_pid_namespace:
+                return self._host.read(file.host_file)
+            return self._fall_back(file, ControllerUnavailable("the container is in the root cgroup"))
+        try:
+            host = self._host.snapshot(file.host_files)
+            return file.render(self._builder.build(container, file, host), host)
+        except CgroupGone:
+            raise
+        except CgroupError as error:
+            return self._fall_back(file, error)
+
+    def _fall_back(self, file: VirtualFile, error: CgroupError) -> bytes:
+        reason = (file.path, type(error).__name__)
+        self.fallbacks[reason] += 1
+        if self.fallbacks[reason] == 1:
+            _log.warning("%s: serving the fallback (%s): %s", file.path, file.fallback.name.lower(), error)
+        return self._host.read(file.host_file) if file.fallback is Fallback.HOST else b""

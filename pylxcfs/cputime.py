@@ -1,0 +1,156 @@
+"""The CPU ledger: what each visible CPU of one container has done, and that it never goes back.
+
+The kernel knows what a container used, but not what it left idle, and neither limits nor CPU sets stay
+the same. A ledger therefore adds up differences: every sample adds what was used since the last one, and
+as idle what the container could have used in that time and did not. All arithmetic is in whole
+microseconds, and every sum that is split is split without a remainder.
+
+Pure: a ledger is a value, `advance` returns the next one.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from pylxcfs.cgroup.types import CpuMax, CpuSet, CpuTime
+from pylxcfs.view import CpuTimes
+
+_NOTHING: Final = CpuTime(0, 0)
+_UNSEEN: Final = CpuTimes(0, 0, 0)
+#: Bursts beyond this much of the capacity are not paid back: the next second of idle is worth more.
+_DEBT_BOUND_USEC: Final = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What is known of a container's CPUs at one moment.
+
+    `used` is the time used per CPU, visible or not, `unplaced` what the kernel does not place on any CPU
+    (all of it on cgroup v2). Both count from the container's beginning, as does `uptime_usec`.
+    """
+
+    uptime_usec: int
+    visible: CpuSet
+    used: Mapping[int, CpuTime] = field(default_factory=dict)
+    unplaced: CpuTime = _NOTHING
+    quota: CpuMax | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what no machine can be."""
+        quota = self.quota
+        if not self.visible or (quota is not None and (quota.period_usec <= 0 or quota.quota_usec < 0)):
+            raise ValueError(self)
+
+    @classmethod
+    def of_total(cls, uptime_usec: int, visible: CpuSet, usage: CpuTime, quota: CpuMax | None) -> "Sample":
+        """Build the sample of a kernel that only knows the sum over all CPUs."""
+        return cls(uptime_usec, visible, {}, usage, quota)
+
+    @property
+    def capacity(self) -> CpuMax:
+        """CPU time that the container can use: its quota, but no more than every visible CPU has."""
+        count = len(self.visible)
+        if self.quota is None or self.quota.quota_usec >= count * self.quota.period_usec:
+            return CpuMax(count, 1)
+        return self.quota
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """All that has been shown of one container's CPUs, and what the next difference counts from."""
+
+    uptime_usec: int
+    #: The visible CPUs, ascending.
+    times: Mapping[int, CpuTimes]
+    #: What CPUs that are hidden now showed last.
+    hidden: Mapping[int, CpuTimes]
+    #: The kernel's counters at the last sample.
+    used: Mapping[int, CpuTime]
+    unplaced: CpuTime
+    #: Time used beyond the capacity, to be paid back before idle is shown.
+    debt_usec: int
+    #: What was left of the last capacity below one microsecond, in 1/period_usec.
+    remainder: int
+    period_usec: int
+
+
+_BLANK: Final = Ledger(0, {}, {}, {}, _NOTHING, 0, 0, 1)
+
+
+def open_ledger(sample: Sample) -> Ledger:
+    """Begin a ledger with everything that happened before the first sample."""
+    # Whatever was used above today's limit was within an earlier one, or is long past: no debt.
+    return replace(advance(_BLANK, sample), debt_usec=0)
+
+
+def advance(ledger: Ledger, sample: Sample) -> Ledger:
+    """Add what happened since the ledger's last sample; no counter in the result is smaller."""
+    # A container whose first process was replaced is younger than before: count on from there.
+    elapsed = max(0, sample.uptime_usec - ledger.uptime_usec)
+    visible = sample.visible
+    used = {cpu: _growth(ledger.used.get(cpu, _NOTHING), now) for cpu, now in sample.used.items()}
+
+    own = [used.pop(cpu, _NOTHING) for cpu in visible]
+    elsewhere = [*used.values(), _growth(ledger.unplaced, sample.unplaced)]
+    room = [max(0, elapsed - sum(time)) for time in own]
+    user = _add((time.user_usec for time in own), _split(sum(t.user_usec for t in elsewhere), room))
+    system = _add((time.system_usec for time in own), _split(sum(t.system_usec for t in elsewhere), room))
+
+    quota, period = sample.capacity
+    remainder = ledger.remainder if period == ledger.period_usec else 0
+    could_use, remainder = divmod(quota * elapsed + remainder, period)
+    spare = could_use - sum(user) - sum(system) - ledger.debt_usec
+    room = [max(0, elapsed - u - s) for u, s in zip(user, system, strict=True)]
+    idle = _split(max(0, spare), room)
+
+    shown = {**ledger.hidden, **ledger.times}
+    before = [shown.pop(cpu, _UNSEEN) for cpu in visible]
+    was = ledger.times.values()
+    user = _carry([t.user_usec for t in was], [t.user_usec for t in before], user)
+    system = _carry([t.system_usec for t in was], [t.system_usec for t in before], system)
+    idle = _carry([t.idle_usec for t in was], [t.idle_usec for t in before], idle)
+    return Ledger(
+        uptime_usec=sample.uptime_usec,
+        times=dict(zip(visible, map(CpuTimes, user, system, idle), strict=True)),
+        hidden=shown,
+        used={**ledger.used, **sample.used},
+        unplaced=sample.unplaced,
+        debt_usec=min(max(0, -spare), _DEBT_BOUND_USEC * quota // period),
+        remainder=remainder,
+        period_usec=period,
+    )
+
+
+def _growth(before: CpuTime, now: CpuTime) -> CpuTime:
+    """Return what a kernel counter gained; one that went back was reset and gained nothing."""
+    return CpuTime(max(0, now.user_usec - before.user_usec), max(0, now.system_usec - before.system_usec))
+
+
+def _split(amount: int, weights: Sequence[int]) -> list[int]:
+    """Split `amount` in proportion to `weights`, evenly where all are 0; the parts add up to it."""
+    whole = sum(weights)
+    if not whole:
+        weights, whole = [1] * len(weights), len(weights)
+    parts = []
+    seen = given = 0
+    for weight in weights:
+        seen += weight
+        until = amount * seen // whole
+        parts.append(until - given)
+        given = until
+    return parts
+
+
+def _add(left: Iterable[int], right: Iterable[int]) -> list[int]:
+    return [a + b for a, b in zip(left, right, strict=True)]
+
+
+def _carry(was: Sequence[int], before: Sequence[int], gained: Sequence[int]) -> list[int]:
+    """Continue each CPU's counter, and give to all what the aggregate would lose with hidden CPUs.
+
+    No more than that: a CPU that comes back brings its old counter along, and folding the whole of what
+    is hidden would add up twice each time two CPUs change places.
+    """
+    lost = sum(was) - sum(before)
+    continued = _add(before, gained)
+    return _add(continued, _split(lost, [1] * len(before))) if lost > 0 else continued

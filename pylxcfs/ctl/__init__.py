@@ -1,0 +1,1 @@
+"""pylxcfsctl, the operator's tool: one module per command."""

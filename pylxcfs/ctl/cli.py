@@ -1,0 +1,53 @@
+"""The command line of pylxcfsctl."""
+
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+from pylxcfs import __version__
+from pylxcfs.arguments import OneLineParser
+from pylxcfs.ctl import docker_args, show
+from pylxcfs.errors import StartupError
+
+_COMMANDS: Final = {
+    "show": (show, "print a file as a process or container would see it"),
+    "docker-args": (docker_args, "print the options of docker run that bind our files into a container"),
+}
+
+
+def _build_parser() -> OneLineParser:
+    parser = OneLineParser(
+        prog="pylxcfsctl", description="Looks at pylxcfs from an operator's side.", allow_abbrev=False
+    )
+    parser.add_argument("-v", "--version", action="version", version=f"pylxcfsctl {__version__}")
+    commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
+    for name, (module, summary) in _COMMANDS.items():
+        command = commands.add_parser(name, help=summary, description=summary, allow_abbrev=False)
+        module.add_arguments(command)
+        command.set_defaults(run=module.run)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit status."""
+    arguments = _build_parser().parse_args(argv)
+    logging.basicConfig(format="pylxcfsctl: %(message)s", level=logging.WARNING)
+    try:
+        status: int = arguments.run(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # "pylxcfsctl show meminfo | head -1": nobody reads the rest, nor may the flush at exit complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (LookupError, OSError, StartupError) as error:
+        print(f"pylxcfsctl: {_one_line(error)}", file=sys.stderr)  # noqa: T201 - this is the answer
+        return 1
+    return status
+
+
+def _one_line(error: Exception) -> str:
+    # str() of a KeyError is the repr of its message.
+    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    return " ".join(text.split()) or type(error).__name__

@@ -1,0 +1,54 @@
+"""``pylxcfsctl docker-args``: the options that bind our files into a container."""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import PurePosixPath
+from typing import Final
+
+DEFAULT_MOUNT_POINT: Final = "/var/lib/lxcfs"
+
+#: The only files below /proc that runc lets anybody bind over (libcontainer/rootfs_linux.go,
+#: checkProcMount); one more and the container does not start.
+_BINDABLE: Final = frozenset(
+    f"proc/{name}"
+    for name in ("cpuinfo", "diskstats", "meminfo", "stat", "swaps", "uptime", "loadavg", "slabinfo")
+)
+
+
+def docker_arguments(mount_point: str, paths: Iterable[str]) -> Iterator[str]:
+    """Yield ``-v`` and its value for each of `paths` (like ``proc/meminfo``) that runc lets through."""
+    for path in paths:
+        if path in _BINDABLE:
+            yield "-v"
+            # Read-only: the files are that anyway, and so an attempt to write says so at once.
+            yield f"{mount_point}/{path}:/{path}:ro"
+
+
+def mount_point(text: str) -> str:
+    """Check the option's value: docker splits at colons, the shell at blanks; neither knows an escape."""
+    if not text.startswith("/") or ":" in text or any(map(str.isspace, text)):
+        raise argparse.ArgumentTypeError(f"not an absolute path without blanks and colons: {text!r}")
+    return str(PurePosixPath(text))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    parser.add_argument(
+        "--mount-point",
+        metavar="DIR",
+        type=mount_point,
+        default=DEFAULT_MOUNT_POINT,
+        help="where pylxcfs serves (default: %(default)s)",
+    )
+    parser.add_argument("--json", action="store_true", help="as a JSON list, one element per argument")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the options on one line, ready for ``docker run $(pylxcfsctl docker-args)``."""
+    from pylxcfs.procfiles.table import VIRTUAL_FILES  # noqa: PLC0415 - -h should not wait for it
+
+    words = list(docker_arguments(arguments.mount_point, (file.path for file in VIRTUAL_FILES)))
+    sys.stdout.write((json.dumps(words) if arguments.json else " ".join(words)) + "\n")
+    return 0

@@ -1,0 +1,335 @@
+"""The FUSE connection: /dev/fuse, mount(2) and umount2(2), and what is on the mount point before.
+
+We mount ourselves instead of through libfuse, so that whoever holds the descriptor decides how long the
+mount lives, and because ``allow_other`` and a chosen file system type need no fusermount3 for root.
+
+Source: Documentation/filesystems/fuse.rst of the kernel, mount(2), proc_pid_mountinfo(5).
+"""
+
+import contextlib
+import ctypes
+import errno
+import logging
+import math
+import os
+import re
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeVar
+
+from pylxcfs.errors import StartupError
+
+_LOG: Final = logging.getLogger(__name__)
+
+#: What tools look for to find lxcfs; ours is told apart by its source.
+FILE_SYSTEM_TYPE: Final = "fuse.lxcfs"
+_DEV_FUSE: Final = "/dev/fuse"
+_MOUNTINFO: Final = "/proc/self/mountinfo"
+#: How long a server may take to answer before it counts as hanging.
+_ANSWER_SECONDS: Final = 5.0
+_REAP_SECONDS: Final = 0.2
+#: More dead mounts on one directory than this are not somebody's restarts any more.
+_MAX_STACKED: Final = 64
+
+# linux/mount.h
+_MS_RDONLY: Final = 1
+_MS_NOSUID: Final = 2
+_MS_NODEV: Final = 4
+_MS_NOEXEC: Final = 8
+_MS_SYNCHRONOUS: Final = 16
+_MS_DIRSYNC: Final = 128
+_MS_NOATIME: Final = 1024
+_MS_NODIRATIME: Final = 2048
+_MS_RELATIME: Final = 1 << 21
+_MS_STRICTATIME: Final = 1 << 24
+_MNT_DETACH: Final = 2
+_UMOUNT_NOFOLLOW: Final = 8
+
+#: What the kernel mounts procfs with, and nothing in our tree needs more.
+_ALWAYS_FLAGS: Final = _MS_NOSUID | _MS_NODEV | _MS_NOEXEC
+_FLAG_OPTIONS: Final = {
+    "ro": _MS_RDONLY,
+    "nosuid": _MS_NOSUID,
+    "nodev": _MS_NODEV,
+    "noexec": _MS_NOEXEC,
+    "sync": _MS_SYNCHRONOUS,
+    "dirsync": _MS_DIRSYNC,
+    "noatime": _MS_NOATIME,
+    "nodiratime": _MS_NODIRATIME,
+    "relatime": _MS_RELATIME,
+    "strictatime": _MS_STRICTATIME,
+}
+#: Accepted from lxcfs' users: either how we always mount, or a hint that changes nothing here.
+_NO_EFFECT: Final = frozenset(
+    {
+        *("rw", "async", "atime", "diratime", "auto", "defaults"),
+        *("allow_other", "default_permissions", "direct_io", "nonempty"),
+        *("async_read", "sync_read", "big_writes", "use_ino", "readdir_ino", "hard_remove"),
+    }
+)
+_VALUE_OPTIONS: Final = frozenset({"fsname", "subtype", "max_read", "entry_timeout", "attr_timeout"})
+_REFUSED: Final = frozenset({"suid", "dev", "exec"})
+
+#: errno of a FUSE mount whose server is gone, or whose connection was aborted.
+_STALE: Final = frozenset({errno.ENOTCONN, errno.ECONNABORTED})
+# statfs, not stat: the kernel answers stat from its attribute cache long after the server has died.
+_PROBE: Final = """
+import os, sys
+try:
+    os.statvfs(sys.argv[1])
+except OSError as error:
+    sys.exit(error.errno)
+"""
+
+_N = TypeVar("_N", int, float)
+_OCTAL: Final = re.compile(rb"\\([0-7]{3})")
+
+
+@dataclass(frozen=True, slots=True)
+class MountOptions:
+    """Mount options as given with ``-o``; None where the default is left to us or the kernel."""
+
+    source: str = "pylxcfs"
+    subtype: str = "lxcfs"
+    flags: int = _ALWAYS_FLAGS
+    max_read: int | None = None
+    entry_timeout: float | None = None
+    attr_timeout: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """One line of /proc/self/mountinfo."""
+
+    mount_id: int
+    parent_id: int
+    #: ``major:minor`` of the superblock.
+    device: str
+    mount_point: Path
+    fs_type: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """An open /dev/fuse descriptor and the mount that it answers for."""
+
+    fd: int
+    mount_point: Path
+    #: The mount as the kernel listed it right after it was made.
+    mount: Mount
+
+    def unmount(self) -> bool:
+        """Unmount, lazily while files are open; False if the mount is gone or covered by another one.
+
+        The descriptor stays open: it belongs to the session that serves it.
+        """
+        top = mount_at(self.mount_point)
+        # Mount ids and device numbers are used again by the kernel, hardly both for the same directory.
+        if top is None or (top.mount_id, top.device) != (self.mount.mount_id, self.mount.device):
+            return False
+        try:
+            _umount(self.mount_point, _UMOUNT_NOFOLLOW)
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                raise
+            _umount(self.mount_point, _UMOUNT_NOFOLLOW | _MNT_DETACH)
+        return True
+
+
+def parse_mount_options(text: str) -> MountOptions:
+    """Check a comma separated list of mount options; raises StartupError naming the one that is wrong."""
+    flags = _ALWAYS_FLAGS
+    values = {"fsname": "pylxcfs", "subtype": FILE_SYSTEM_TYPE.removeprefix("fuse.")}
+    for option in filter(None, (word.strip() for word in text.split(","))):
+        name, equals, value = option.partition("=")
+        if name in _VALUE_OPTIONS:
+            if not value:
+                raise StartupError(f"mount option {name} needs a value")
+            values[name] = value
+        elif not equals and name in _REFUSED:
+            raise StartupError(f"mount option {name} is not allowed: the tree is always mounted no{name}")
+        elif not equals and name in _FLAG_OPTIONS:
+            flags |= _FLAG_OPTIONS[name]
+        elif equals or name not in _NO_EFFECT:
+            raise StartupError(f"unknown mount option: {option}")
+    return MountOptions(
+        source=values["fsname"],
+        subtype=values["subtype"],
+        flags=flags,
+        max_read=_number("max_read", values, int),
+        entry_timeout=_number("entry_timeout", values, float),
+        attr_timeout=_number("attr_timeout", values, float),
+    )
+
+
+def parse_mountinfo(content: bytes) -> list[Mount]:
+    """Parse /proc/PID/mountinfo."""
+    mounts = []
+    for line in content.splitlines():
+        # "36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw": the optional fields end at "-".
+        front, _, back = line.partition(b" - ")
+        mount_id, parent_id, device, _root, mount_point = front.split(b" ")[:5]
+        fs_type, source = back.split(b" ")[:2]
+        mounts.append(
+            Mount(
+                mount_id=int(mount_id),
+                parent_id=int(parent_id),
+                device=device.decode(),
+                mount_point=Path(_unescape(mount_point)),
+                fs_type=_unescape(fs_type),
+                source=_unescape(source),
+            )
+        )
+    return mounts
+
+
+def topmost(mounts: Iterable[Mount], mount_point: Path) -> Mount | None:
+    """Return the mount that is seen at `mount_point`: of stacked ones, the one with none on top."""
+    here = [mount for mount in mounts if mount.mount_point == mount_point]
+    covered = {mount.parent_id for mount in here}
+    return next((mount for mount in here if mount.mount_id not in covered), None)
+
+
+def mount_at(path: Path) -> Mount | None:
+    """Return the mount that is seen at `path`, a path without symbolic links; None if nothing is mounted."""
+    return topmost(parse_mountinfo(Path(_MOUNTINFO).read_bytes()), path)
+
+
+def prepare_mount_point(path: Path) -> None:
+    """Make `path` fit to be mounted on, or raise StartupError; dead mounts on it are taken away."""
+    real = _real(path)
+    _clear_fuse_mounts(path, real)
+    try:
+        mode = real.stat().st_mode
+        occupied = stat.S_ISDIR(mode) and any(real.iterdir())
+    except OSError as error:
+        raise StartupError(f"mount point {path}: {error.strerror}") from error
+    if not stat.S_ISDIR(mode):
+        raise StartupError(f"mount point {path} is not a directory")
+    if occupied:
+        # docker makes directories for binds whose source is not there yet.
+        _LOG.warning("mount point %s is not empty; mounting over what is there", path)
+
+
+def open_connection(path: Path, options: MountOptions) -> Connection:
+    """Open /dev/fuse and mount it on `path`; raises StartupError.
+
+    From here until somebody serves the descriptor, every access to the mount waits.
+    """
+    real = _real(path)
+    try:
+        fd = os.open(_DEV_FUSE, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        raise StartupError(
+            f"cannot open {_DEV_FUSE}: {error.strerror} (module fuse not loaded, or device not allowed?)"
+        ) from error
+    try:
+        _mount(options.source, real, f"fuse.{options.subtype}", options.flags, _mount_data(fd, options))
+    except OSError as error:
+        os.close(fd)
+        raise StartupError(f"cannot mount on {path}: {error.strerror}") from error
+    mount = mount_at(real)
+    if mount is None or mount.source != options.source:
+        # Covered or unmounted at once by somebody else. Closing the descriptor leaves nothing that hangs.
+        os.close(fd)
+        raise StartupError(f"the mount on {path} was replaced by another one in the same moment")
+    return Connection(fd, real, mount)
+
+
+def _clear_fuse_mounts(path: Path, real: Path) -> None:
+    """Take stale FUSE mounts away from the top; raise StartupError at one that is alive."""
+    for _ in range(_MAX_STACKED):
+        top = mount_at(real)
+        if top is None or not top.fs_type.startswith("fuse"):
+            return
+        status = _ask(real)
+        if status in _STALE:
+            _LOG.warning("mount point %s has a stale mount of %s; unmounting it", path, top.source)
+            try:
+                _umount(real, _UMOUNT_NOFOLLOW | _MNT_DETACH)
+            except OSError as error:
+                raise StartupError(f"cannot unmount the stale mount on {path}: {error.strerror}") from error
+        elif status is None:
+            raise StartupError(f"mount point {path} is already served by {top.source}, which does not answer")
+        elif top.fs_type == FILE_SYSTEM_TYPE:
+            raise StartupError(f"mount point {path} is already served by {top.source}")
+        else:
+            return
+    raise StartupError(f"mount point {path} has more than {_MAX_STACKED} stale mounts")
+
+
+def _ask(path: Path) -> int | None:
+    """Return the errno of the file system at `path`, 0 for none; None if it does not answer."""
+    # In a process of its own: a request that a hanging server has taken cannot be called off, not even by
+    # SIGKILL, and whoever waits for it could not exit.
+    child = subprocess.Popen([sys.executable, "-ISc", _PROBE, path], stdin=subprocess.DEVNULL)  # noqa: S603 - ours
+    try:
+        return child.wait(_ANSWER_SECONDS)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        # Gone at once, unless the server had taken its request.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(_REAP_SECONDS)
+        return None
+
+
+def _real(path: Path) -> Path:
+    """Return `path` without symbolic links, as mountinfo and UMOUNT_NOFOLLOW want it; raises StartupError."""
+    # Not os.path.realpath: its lstat asks the server of what is mounted there, which may be dead or hanging.
+    # Opening with O_PATH asks nobody.
+    try:
+        fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    except FileNotFoundError as error:
+        raise StartupError(f"mount point {path} does not exist") from error
+    except OSError as error:
+        raise StartupError(f"mount point {path}: {error.strerror}") from error
+    try:
+        return Path(f"/proc/self/fd/{fd}").readlink()
+    finally:
+        os.close(fd)
+
+
+def _number(name: str, values: Mapping[str, str], convert: Callable[[str], _N]) -> _N | None:
+    text = values.get(name)
+    if text is None:
+        return None
+    try:
+        number = convert(text)
+    except ValueError:
+        number = convert("-1")
+    if not 0 <= number < math.inf:
+        raise StartupError(f"mount option {name}: not a number of 0 or more: {text}")
+    return number
+
+
+def _unescape(word: bytes) -> str:
+    """Undo the octal escapes of mountinfo: space, tab, newline, backslash and ``#``."""
+    return os.fsdecode(_OCTAL.sub(lambda match: bytes([int(match[1], 8)]), word))
+
+
+def _mount_data(fd: int, options: MountOptions) -> str:
+    # allow_other: the readers are other users' processes in other user namespaces. default_permissions: the
+    # kernel checks modes itself and asks us nothing.
+    data = f"fd={fd},rootmode=40000,user_id=0,group_id=0,allow_other,default_permissions"
+    return data if options.max_read is None else f"{data},max_read={options.max_read}"
+
+
+def _mount(source: str, target: Path, fs_type: str, flags: int, data: str) -> None:
+    words = (os.fsencode(word) for word in (source, target, fs_type))
+    result = ctypes.CDLL(None, use_errno=True).mount(*words, ctypes.c_ulong(flags), data.encode())
+    _check(result)
+
+
+def _umount(target: Path, flags: int) -> None:
+    _check(ctypes.CDLL(None, use_errno=True).umount2(os.fsencode(target), flags))
+
+
+def _check(result: int) -> None:
+    if result != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))

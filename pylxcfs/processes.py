@@ -1,0 +1,120 @@
+"""What /proc says about one process: its namespaces, cgroups, and the init of its pid namespace."""
+
+import errno
+import fcntl
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import psutil
+
+from pylxcfs.cgroup.membership import parse_membership
+from pylxcfs.cgroup.types import CgroupPaths
+from pylxcfs.host import read_whole
+
+#: _IOR(0xb7, 0x7, pid_t) of <linux/nsfs.h>, since Linux 6.11: our number for a pid of that namespace.
+_NS_GET_TGID_FROM_PIDNS: Final = 0x8004B707
+#: Field 22 of /proc/PID/stat (proc_pid_stat(5)), counted from the first after the command's ")".
+_STARTTIME: Final = 22 - 3
+
+#: What the kernel says about a process that has gone.
+PROCESS_GONE: Final = (FileNotFoundError, ProcessLookupError)
+
+
+class Processes:
+    """Looks at processes through the daemon's own /proc. Everything raises one of `PROCESS_GONE`."""
+
+    def __init__(self, proc_fd: int) -> None:
+        """Look below `proc_fd`."""
+        self._proc_fd = proc_fd
+
+    def namespace(self, pid: int | str, kind: str) -> int:
+        """Return the inode number of a namespace (namespaces(7)): equal for processes that share it."""
+        return os.stat(f"{pid}/ns/{kind}", dir_fd=self._proc_fd).st_ino
+
+    @contextmanager
+    def hold(self, pid: int) -> Iterator["HeldProcess"]:
+        """Hold /proc/PID: what is read below it fails once the process is gone, even if its pid is reused."""
+        directory = os.open(str(pid), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._proc_fd)
+        try:
+            yield HeldProcess(directory)
+        finally:
+            os.close(directory)
+
+    def find_init(self, member: "HeldProcess") -> int:
+        """Return the pid of process 1 of the pid namespace that `member` is in."""
+        try:
+            return member.ask_for_init()
+        except OSError as error:
+            # ENOTTY before 6.11; ESRCH is an answer.
+            if error.errno == errno.ESRCH:
+                raise
+        return self.scan_for_init(member.namespace("pid"))
+
+    def scan_for_init(self, pid_namespace: int) -> int:
+        """Find process 1 of a pid namespace by the NSpid lines (since Linux 4.1) of all processes."""
+        for pid in psutil.pids():
+            try:
+                if self.namespace(pid, "pid") != pid_namespace:
+                    continue
+                with self.hold(pid) as process:
+                    status = process.read("status")
+            except PROCESS_GONE:
+                continue
+            if any(line.startswith(b"NSpid:") and line.split()[-1] == b"1" for line in status.splitlines()):
+                return pid
+        raise ProcessLookupError(errno.ESRCH, "this pid namespace has no init")
+
+
+class HeldProcess:
+    """One process, by a descriptor of its directory in /proc."""
+
+    __slots__ = ("_directory",)
+
+    def __init__(self, directory: int) -> None:
+        """Look below `directory`, which the caller keeps open."""
+        self._directory = directory
+
+    def read(self, name: str) -> bytes:
+        """Return one of the process's files."""
+        fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._directory)
+        try:
+            return read_whole(fd)
+        finally:
+            os.close(fd)
+
+    def namespace(self, kind: str) -> int:
+        """Return the inode number of one of its namespaces."""
+        return os.stat(f"ns/{kind}", dir_fd=self._directory).st_ino
+
+    def membership(self) -> CgroupPaths:
+        """Return its cgroups."""
+        return parse_membership("/proc/PID/cgroup", self.read("cgroup"))
+
+    def start_ticks(self) -> int:
+        """Return when it began, in clock ticks since boot."""
+        return parse_start_ticks(self.read("stat"))
+
+    def ask_for_init(self) -> int:
+        """Ask the kernel for process 1 of its pid namespace; OSError (ENOTTY) before Linux 6.11."""
+        namespace = os.open("ns/pid", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._directory)
+        try:
+            return int(fcntl.ioctl(namespace, _NS_GET_TGID_FROM_PIDNS, 1))
+        finally:
+            os.close(namespace)
+
+
+def is_alive(pidfd: int) -> bool:
+    """Tell whether the process of a pidfd is still there."""
+    try:
+        signal.pidfd_send_signal(pidfd, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def parse_start_ticks(stat: bytes) -> int:
+    """Return starttime; the command before it may hold spaces and parentheses, but no later field can."""
+    return int(stat[stat.rindex(b")") + 1 :].split()[_STARTTIME])

@@ -1,0 +1,131 @@
+"""Render /proc/meminfo: memory as one container owns it (proc_meminfo(5)).
+
+The host's own text is rewritten line by line, so order, width and unit are this kernel's. Each field is in
+exactly one of three sets; a field in none is newer than this program, see `classify`.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from enum import Enum
+from operator import attrgetter
+from typing import Final
+
+from pylxcfs.host import HostSnapshot
+from pylxcfs.view import MemoryView, ResourceView
+
+_LINE: Final = re.compile(rb"^([^:\n]+):( *\d+)( kB)?$", re.MULTILINE)
+
+#: Field → bytes.
+COMPUTED: Final[Mapping[bytes, Callable[[MemoryView], int]]] = {
+    b"MemTotal": attrgetter("total"),
+    b"MemFree": attrgetter("free"),
+    b"MemAvailable": attrgetter("available"),
+    b"Cached": attrgetter("cached"),
+    b"SwapCached": attrgetter("swapcached"),
+    b"Active": attrgetter("active"),
+    b"Inactive": attrgetter("inactive"),
+    b"Active(anon)": attrgetter("active_anon"),
+    b"Inactive(anon)": attrgetter("inactive_anon"),
+    b"Active(file)": attrgetter("active_file"),
+    b"Inactive(file)": attrgetter("inactive_file"),
+    b"Unevictable": attrgetter("unevictable"),
+    b"SwapTotal": attrgetter("swap_total"),
+    b"SwapFree": attrgetter("swap_free"),
+    b"Dirty": attrgetter("dirty"),
+    b"Writeback": attrgetter("writeback"),
+    b"AnonPages": attrgetter("anon"),
+    b"Mapped": attrgetter("mapped"),
+    b"Shmem": attrgetter("shmem"),
+    # The kernel adds the drivers' reclaimable memory to SReclaimable here; nobody counts that per cgroup.
+    b"KReclaimable": attrgetter("slab_reclaimable"),
+    b"Slab": attrgetter("slab"),
+    b"SReclaimable": attrgetter("slab_reclaimable"),
+    b"SUnreclaim": attrgetter("slab_unreclaimable"),
+    b"AnonHugePages": attrgetter("anon_thp"),
+    b"CommitLimit": attrgetter("commit_limit"),
+}
+
+#: No cgroup file answers these, and the host's value would tell of the host.
+ZEROED: Final = frozenset(
+    {
+        b"Buffers",  # memory.stat counts block device buffers as file (cgroup-v2.rst).
+        b"Mlocked",
+        b"HighTotal",
+        b"HighFree",
+        b"LowTotal",
+        b"LowFree",
+        b"MmapCopy",
+        b"Zswap",
+        b"Zswapped",
+        b"KernelStack",
+        b"ShadowCallStack",
+        b"PageTables",
+        b"SecPageTables",
+        b"Quicklists",
+        b"NFS_Unstable",
+        b"Bounce",
+        b"WritebackTmp",
+        b"Committed_AS",
+        b"VmallocUsed",
+        b"VmallocChunk",
+        b"Percpu",
+        b"EarlyMemtestBad",
+        b"HardwareCorrupted",
+        b"ShmemHugePages",
+        b"ShmemPmdMapped",
+        b"FileHugePages",
+        b"FilePmdMapped",
+        b"CmaTotal",
+        b"CmaFree",
+        b"Unaccepted",
+        b"Balloon",
+        b"GPUActive",
+        b"GPUReclaim",
+        b"HugePages_Total",
+        b"HugePages_Free",
+        b"HugePages_Rsvd",
+        b"HugePages_Surp",
+        b"Hugetlb",
+        b"DirectMap4k",
+        b"DirectMap64k",
+        b"DirectMap1M",
+        b"DirectMap2M",
+        b"DirectMap4M",
+        b"DirectMap1G",
+        b"DirectMap2G",
+    }
+)
+
+#: Properties of the processor and its address space, the same for everybody on this machine.
+HOST_WIDE: Final = frozenset({b"VmallocTotal", b"Hugepagesize"})
+
+
+class Answer(Enum):
+    """Where a field's number comes from."""
+
+    COMPUTED = "computed"
+    ZEROED = "zeroed"
+    HOST_WIDE = "host-wide"
+
+
+def classify(name: bytes) -> frozenset[Answer]:
+    """Return the sets that hold field `name`; it should be exactly one."""
+    holds = {Answer.COMPUTED: COMPUTED, Answer.ZEROED: ZEROED, Answer.HOST_WIDE: HOST_WIDE}
+    return frozenset(answer for answer, names in holds.items() if name in names)
+
+
+def render(view: ResourceView, host: HostSnapshot) -> bytes:
+    """Return the host's meminfo with the container's numbers in place."""
+    memory = view.memory
+
+    def rewrite(line: re.Match[bytes]) -> bytes:
+        name, cell, unit = line.groups(b"")
+        compute = COMPUTED.get(name)
+        if compute is not None:
+            return b"%b:%*d%b" % (name, len(cell), compute(memory) >> 10, unit)
+        # A field that is not known passes through unless it is an amount of memory.
+        if name in HOST_WIDE or not (unit or name in ZEROED):
+            return line[0]
+        return b"%b:%*d%b" % (name, len(cell), 0, unit)
+
+    return _LINE.sub(rewrite, host.meminfo)

@@ -1,0 +1,39 @@
+"""Render /proc/stat: the time of the visible CPUs (proc_stat(5)).
+
+Everything below the CPU lines stays the host's: start times of processes count from its btime, and
+interrupts and context switches are not counted per cgroup.
+"""
+
+import re
+from typing import Final
+
+from pylxcfs.host import HostSnapshot
+from pylxcfs.view import CpuView, ResourceView
+
+_CPU_LINES: Final = re.compile(rb"(?:cpu[^\n]*\n)*")
+_USEC_PER_SECOND: Final = 1_000_000
+
+
+def render(view: ResourceView, host: HostSnapshot) -> bytes:
+    """Return a line for each visible CPU, their sum, and the rest of the host's file."""
+    hertz = host.ticks_per_second
+    lines = [b""]
+    users = systems = idles = 0
+    for cpu, time in view.cpu.times.items():
+        # Ticks are rounded per CPU, so that the first line is the sum of the lines that are read.
+        user = time.user_usec * hertz // _USEC_PER_SECOND
+        system = time.system_usec * hertz // _USEC_PER_SECOND
+        idle = time.idle_usec * hertz // _USEC_PER_SECOND
+        users += user
+        systems += system
+        idles += idle
+        lines.append(b"cpu%d %d 0 %d %d 0 0 0 0 0 0\n" % (cpu, user, system, idle))
+    lines[0] = b"cpu  %d 0 %d %d 0 0 0 0 0 0\n" % (users, systems, idles)
+    cpu_lines = _CPU_LINES.match(host.stat)
+    lines.append(host.stat[cpu_lines.end() if cpu_lines else 0 :])
+    return b"".join(lines)
+
+
+def idle_ticks(cpu: CpuView, hertz: int) -> int:
+    """Return the idle time of the first line."""
+    return sum(time.idle_usec * hertz // _USEC_PER_SECOND for time in cpu.times.values())

@@ -1,0 +1,111 @@
+"""The table of all virtual files: lookup, listing, views and fallbacks are derived from it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from pylxcfs.cgroup.types import Controller
+from pylxcfs.host import HostSnapshot
+from pylxcfs.procfiles import cpuinfo, diskstats, loadavg, meminfo, stat, swaps, uptime
+from pylxcfs.view import ResourceView
+
+#: Pure: container and host in, the whole file out.
+Renderer = Callable[[ResourceView, HostSnapshot], bytes]
+
+_CPU: Final = frozenset({Controller.CPU, Controller.CPUSET})
+_MEMORY: Final = frozenset({Controller.MEMORY})
+_IO: Final = frozenset({Controller.IO})
+
+
+class Fallback(Enum):
+    """What a container gets when its cgroup cannot answer."""
+
+    #: The host's file.
+    HOST = "host"
+    #: Nothing: the host's file would tell more than the container may know.
+    EMPTY = "empty"
+
+
+@dataclass(frozen=True, slots=True)
+class VirtualFile:
+    """One row: a file, who renders it, and all that its renderer and its view are made of."""
+
+    #: Below the mount point.
+    path: str
+    render: Renderer
+    #: Fields of `HostSnapshot` that have to be read, for the renderer or for the view.
+    host_files: tuple[str, ...]
+    controllers: frozenset[Controller]
+    fallback: Fallback
+    #: Below /proc: what host processes get, and containers on `Fallback.HOST`.
+    host_file: str
+    description: str
+
+
+VIRTUAL_FILES: Final = (
+    VirtualFile(
+        path="proc/cpuinfo",
+        render=cpuinfo.render,
+        host_files=("cpuinfo",),
+        controllers=_CPU,
+        fallback=Fallback.HOST,
+        host_file="cpuinfo",
+        description="the processors of the CPU set, as many as the quota is worth",
+    ),
+    VirtualFile(
+        path="proc/diskstats",
+        render=diskstats.render,
+        host_files=("diskstats",),
+        controllers=_IO,
+        fallback=Fallback.EMPTY,
+        host_file="diskstats",
+        description="the block devices that the container used",
+    ),
+    VirtualFile(
+        path="proc/loadavg",
+        render=loadavg.render,
+        host_files=("loadavg",),
+        controllers=frozenset(),
+        fallback=Fallback.HOST,
+        host_file="loadavg",
+        description="the host's load",
+    ),
+    VirtualFile(
+        path="proc/meminfo",
+        render=meminfo.render,
+        host_files=("meminfo",),
+        controllers=_MEMORY,
+        fallback=Fallback.HOST,
+        host_file="meminfo",
+        description="memory and swap within the container's limits",
+    ),
+    VirtualFile(
+        path="proc/stat",
+        render=stat.render,
+        host_files=("stat",),
+        controllers=_CPU,
+        fallback=Fallback.HOST,
+        host_file="stat",
+        description="the time of the container's CPUs, idle within its quota",
+    ),
+    VirtualFile(
+        path="proc/swaps",
+        render=swaps.render,
+        # The view's totals come from the host's meminfo.
+        host_files=("meminfo", "swaps"),
+        controllers=_MEMORY,
+        fallback=Fallback.HOST,
+        host_file="swaps",
+        description="one swap area of the size that the container may use",
+    ),
+    VirtualFile(
+        path="proc/uptime",
+        render=uptime.render,
+        host_files=(),
+        controllers=_CPU,
+        fallback=Fallback.HOST,
+        host_file="uptime",
+        description="the age of the container and the idle time of its CPUs",
+    ),
+)

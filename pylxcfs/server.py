@@ -1,0 +1,80 @@
+"""The serving process: everything is built here and passed in."""
+
+import contextlib
+import gc
+import logging
+import signal
+from typing import Final
+
+import pyfuse3
+import trio
+
+from pylxcfs import __version__
+from pylxcfs.assembly import Engine, assemble
+from pylxcfs.config import Config
+from pylxcfs.fuse.connection import Connection, open_connection, parse_mount_options, prepare_mount_point
+from pylxcfs.fuse.driver import SessionLoop
+from pylxcfs.fuse.filesystem import FileSystem
+from pylxcfs.fuse.tree import build_tree
+from pylxcfs.pidfile import PidFile
+from pylxcfs.procfiles.table import VIRTUAL_FILES
+
+_log = logging.getLogger(__name__)
+_PRUNE_SECONDS: Final = 5.0
+_STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+def run(config: Config) -> int:
+    """Mount, serve until told to stop or unmounted, and clean up; raises StartupError."""
+    options = parse_mount_options(",".join(config.mount_options))
+    with contextlib.ExitStack() as cleanup:
+        cleanup.enter_context(PidFile(config.pidfile or config.runtime_dir / "pylxcfs.pid"))
+        # Before mounting: from here on nothing is looked up in /proc by path.
+        engine = assemble(config.view, config.proc_root, config.sys_root)
+        prepare_mount_point(config.mount_point)
+        connection = open_connection(config.mount_point, options)
+        cleanup.callback(connection.unmount)
+        pyfuse3.init(
+            FileSystem(build_tree(VIRTUAL_FILES), engine.content), f"/dev/fd/{connection.fd}", options=set()
+        )
+        cleanup.callback(pyfuse3.close, unmount=False)
+        _log_start(config, engine)
+        # What is here now stays; the collector need not walk it again while a reader waits.
+        gc.collect()
+        gc.freeze()
+        trio.run(_serve, SessionLoop(connection.fd), connection, engine)
+        _log.info("stopped serving %s", config.mount_point)
+    return 0
+
+
+async def _serve(loop: SessionLoop, connection: Connection, engine: Engine) -> None:
+    """Run the serving thread, and the control plane beside it."""
+    async with trio.open_nursery() as control:
+        control.start_soon(_stop_on_signal, loop, connection)
+        control.start_soon(_prune, loop, engine)
+        await trio.to_thread.run_sync(loop.run)
+        control.cancel_scope.cancel()
+
+
+async def _stop_on_signal(loop: SessionLoop, connection: Connection) -> None:
+    with trio.open_signal_receiver(*_STOP_SIGNALS) as signals:
+        async for number in signals:
+            _log.info("%s: unmounting", signal.Signals(number).name)
+            connection.unmount()
+            loop.stop()
+            return
+
+
+async def _prune(loop: SessionLoop, engine: Engine) -> None:
+    while True:
+        await trio.sleep(_PRUNE_SECONDS)
+        loop.post(engine.prune)
+
+
+def _log_start(config: Config, engine: Engine) -> None:
+    _log.info("version %s", __version__)
+    _log.info("hierarchies:")
+    for number, hierarchy in enumerate(engine.hierarchies):
+        names = ",".join(hierarchy.names) or "cgroup2"
+        _log.info("%3d: %-24s %s", number, names, hierarchy.mount_point)
+    _log.info("serving %s", config.mount_point)

@@ -1,0 +1,91 @@
+"""Builds the ResourceView of a container from its cgroups and the host: the parts a file asks for."""
+
+import re
+from typing import Final
+
+from pylxcfs.cgroup.types import CgroupReader, Controller, ControllerUnavailable, CpuMax, CpuSet
+from pylxcfs.config import ViewConfig
+from pylxcfs.containers import Container
+from pylxcfs.cputime import Ledger, Sample, advance, open_ledger
+from pylxcfs.host import HostSnapshot
+from pylxcfs.procfiles.table import VirtualFile
+from pylxcfs.view import CpuView, MemoryView, ResourceView
+
+_MEM_TOTAL: Final = re.compile(rb"^MemTotal: *(\d+)", re.MULTILINE)
+_SWAP_TOTAL: Final = re.compile(rb"^SwapTotal: *(\d+)", re.MULTILINE)
+_USEC_PER_SECOND: Final = 1_000_000
+
+
+class ViewBuilder:
+    """Reads what a container owns. Owned by the serving thread.
+
+    Keeps one CPU ledger per container, the only thing about it that is not a function of the kernel's
+    counters (docs/adr/0003-cpu-counters-as-a-ledger.md).
+    """
+
+    def __init__(self, reader: CgroupReader, config: ViewConfig) -> None:
+        """Read through `reader`, show as `config` says."""
+        self._reader = reader
+        self._config = config
+        self._ledgers: dict[Container, Ledger] = {}
+
+    def build(self, container: Container, file: VirtualFile, host: HostSnapshot) -> ResourceView:
+        """Read the parts that `file` declares; raises what the reader raises."""
+        controllers = file.controllers
+        uptime_usec = max(
+            0, host.boottime_usec - container.init_start_ticks * _USEC_PER_SECOND // host.ticks_per_second
+        )
+        return ResourceView(
+            uptime_usec=uptime_usec,
+            memory_part=self._memory(container, host) if Controller.MEMORY in controllers else None,
+            cpu_part=self._cpu(container, host, uptime_usec) if Controller.CPU in controllers else None,
+            io_part=self._reader.io(container.paths).devices if Controller.IO in controllers else None,
+        )
+
+    def forget(self, container: Container) -> None:
+        """Drop what is kept for `container`."""
+        self._ledgers.pop(container, None)
+
+    def _memory(self, container: Container, host: HostSnapshot) -> MemoryView:
+        return MemoryView(
+            stats=self._reader.memory(container.paths),
+            host_total=_host_bytes(_MEM_TOTAL, host.meminfo),
+            host_swap_total=_host_bytes(_SWAP_TOTAL, host.meminfo),
+            show_swap=self._config.swap,
+        )
+
+    def _cpu(self, container: Container, host: HostSnapshot, uptime_usec: int) -> CpuView:
+        stats = self._reader.cpu(container.paths)
+        quota = stats.max if self._config.cfs else None
+        visible = visible_cpus(self._effective_cpus(container, host), quota)
+        if stats.used is None:
+            sample = Sample.of_total(uptime_usec, visible, stats.usage, quota)
+        else:
+            sample = Sample(uptime_usec, visible, stats.used, quota=quota)
+        ledger = self._ledgers.get(container)
+        ledger = open_ledger(sample) if ledger is None else advance(ledger, sample)
+        self._ledgers[container] = ledger
+        return CpuView(ledger.times)
+
+    def _effective_cpus(self, container: Container, host: HostSnapshot) -> CpuSet:
+        """Online CPUs of the effective cpuset; every online one where no cpuset limits them."""
+        try:
+            allowed = self._reader.cpuset(container.paths)
+        except ControllerUnavailable:
+            return host.online
+        if allowed == host.online:
+            return allowed
+        return CpuSet(cpu for cpu in allowed if cpu in host.online) or host.online
+
+
+def visible_cpus(effective: CpuSet, quota: CpuMax | None) -> CpuSet:
+    """Cut the effective CPUs to as many as the quota can keep busy, at least one."""
+    if quota is None:
+        return effective
+    count = max(1, -(-quota.quota_usec // quota.period_usec))
+    return effective if count >= len(effective) else CpuSet(effective[:count])
+
+
+def _host_bytes(field: re.Pattern[bytes], meminfo: bytes) -> int:
+    found = field.search(meminfo)
+    return int(found[1]) * 1024 if found else 0

@@ -1,0 +1,43 @@
+"""Which hierarchies are mounted."""
+
+from pylxcfs.cgroup.detect import Hierarchy, parse_hierarchies
+
+_PREFIX = "30 25 0:26 {root} {point} rw,nosuid shared:9 - {type} {source} {options}\n"
+
+
+def _line(point: str, options: str, root: str = "/", fs_type: str = "cgroup") -> str:
+    return _PREFIX.format(root=root, point=point, type=fs_type, source="cgroup", options=options)
+
+
+def test_v1_and_hybrid() -> None:
+    """Controllers come from the superblock's options, co-mounted ones together, cgroup2 has no name."""
+    lines = [
+        "22 1 8:1 / / rw - ext4 /dev/sda1 rw\n",
+        _line("/sys/fs/cgroup/cpu,cpuacct", "rw,cpu,cpuacct"),
+        _line("/sys/fs/cgroup/memory", "rw,memory,release_agent=/x"),
+        _line("/sys/fs/cgroup/systemd", "rw,xattr,name=systemd"),
+        _line("/sys/fs/cgroup/unified", "rw,nsdelegate", fs_type="cgroup2"),
+    ]
+    expected = (
+        Hierarchy(("cpu", "cpuacct"), "/sys/fs/cgroup/cpu,cpuacct", "/"),
+        Hierarchy(("memory",), "/sys/fs/cgroup/memory", "/"),
+        Hierarchy(("name=systemd",), "/sys/fs/cgroup/systemd", "/"),
+        Hierarchy(("",), "/sys/fs/cgroup/unified", "/"),
+    )
+    assert expected == parse_hierarchies(lines)
+    assert [False, False, False, True] == [h.is_v2 for h in expected]
+
+
+def test_whole_hierarchy_wins() -> None:
+    """Of two mounts of one hierarchy, the one that shows all of it is used."""
+    lines = [
+        _line("/var/lib/x/memory", "rw,memory", root="/docker/1"),
+        _line("/cg\\040roups/memory", "rw,memory"),
+        _line("/late", "rw,memory"),
+    ]
+    assert (Hierarchy(("memory",), "/cg roups/memory", "/"),) == parse_hierarchies(lines)
+
+
+def test_nothing_mounted() -> None:
+    """A host without cgroup mounts, and lines that make no sense, give nothing."""
+    assert () == parse_hierarchies(["", "x y z\n", "22 1 8:1 / / rw - ext4 /dev/sda1 rw\n"])
