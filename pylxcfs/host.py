@@ -11,6 +11,9 @@ from pylxcfs.cgroup.parse import parse_cpu_list
 from pylxcfs.cgroup.types import CpuSet
 
 _CHUNK: Final = 1 << 16
+#: Files that the kernel writes as one record (single_open in fs/proc): one read gives all of it, and the
+#: second one, only to see the end, would make the kernel write it once more.
+_ONE_RECORD: Final = frozenset({"loadavg", "meminfo", "stat", "uptime"})
 #: CPU hotplug is rare, and every stat and cpuinfo asks.
 _ONLINE_VALID_SECONDS: Final = 1.0
 
@@ -33,13 +36,16 @@ class HostSnapshot:
 
 
 def read_whole(fd: int) -> bytes:
-    """Read a kernel file from its start to its end, however its size is reported."""
-    content = os.pread(fd, _CHUNK, 0)
-    # A seq_file fills at most one buffer per read, so only an empty read is the end; a short first
-    # read of a small file is nearly always everything, and one more read settles it.
-    while more := os.pread(fd, _CHUNK, len(content)):
-        content += more
-    return content
+    """Read a kernel file from its start to its end, however its size is reported.
+
+    A seq_file gives one record or one page per read, so only an empty read is the end. Sequential reads go
+    on where the last one stopped; with pread(2) the kernel would write everything before anew each time.
+    """
+    os.lseek(fd, 0, os.SEEK_SET)
+    parts = []
+    while part := os.read(fd, _CHUNK):
+        parts.append(part)
+    return b"".join(parts)
 
 
 class HostReader:
@@ -67,6 +73,10 @@ class HostReader:
             except FileNotFoundError:
                 return b""
             self._fds[name] = fd
+        if name in _ONE_RECORD:
+            content = os.pread(fd, _CHUNK, 0)
+            if len(content) < _CHUNK:
+                return content
         return read_whole(fd)
 
     def snapshot(self, names: Iterable[str]) -> HostSnapshot:

@@ -46,13 +46,12 @@ def run(arguments: argparse.Namespace) -> int:
     if file is None:
         known = ", ".join(file.path.removeprefix("proc/") for file in VIRTUAL_FILES)
         raise LookupError(f"no such file: {arguments.file} (there are: {known})")
+    # The parent is the caller's shell. It is 0 if it lives outside of our pid namespace (docker exec).
+    pid = arguments.pid or os.getppid() or os.getpid()
+    if arguments.container is None and not (_PROC / str(pid)).is_dir():
+        raise LookupError(f"no such process: {pid}")
     engine = assemble(ViewConfig(), _PROC, _SYS)
     if arguments.container is not None:
         pid = engine.resolver.find_container_pid(arguments.container)
-    else:
-        # The parent is the caller's shell. It is 0 if it lives outside of our pid namespace (docker exec).
-        pid = arguments.pid or os.getppid() or os.getpid()
-    if not (_PROC / str(pid)).is_dir():
-        raise LookupError(f"no such process: {pid}")
-    sys.stdout.buffer.write(engine.render_for_pid(file, pid))
+    sys.stdout.buffer.write(engine.content.render_for_pid(file, pid))
     return 0

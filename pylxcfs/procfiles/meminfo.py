@@ -13,7 +13,8 @@ from typing import Final
 from pylxcfs.host import HostSnapshot
 from pylxcfs.view import MemoryView, ResourceView
 
-_LINE: Final = re.compile(rb"^([^:\n]+):( *\d+)( kB)?$", re.MULTILINE)
+# The first space is no part of the cell, or a number wider than the host's could touch its name.
+_LINE: Final = re.compile(rb"^([^:\n]+)(: ?)( *\d+)( kB)?$", re.MULTILINE)
 
 #: Field → bytes.
 COMPUTED: Final[Mapping[bytes, Callable[[MemoryView], int]]] = {
@@ -119,13 +120,13 @@ def render(view: ResourceView, host: HostSnapshot) -> bytes:
     memory = view.memory
 
     def rewrite(line: re.Match[bytes]) -> bytes:
-        name, cell, unit = line.groups(b"")
+        name, colon, cell, unit = line.groups(b"")
         compute = COMPUTED.get(name)
         if compute is not None:
-            return b"%b:%*d%b" % (name, len(cell), compute(memory) >> 10, unit)
+            return b"%b%b%*d%b" % (name, colon, len(cell), compute(memory) >> 10, unit)
         # A field that is not known passes through unless it is an amount of memory.
         if name in HOST_WIDE or not (unit or name in ZEROED):
             return line[0]
-        return b"%b:%*d%b" % (name, len(cell), 0, unit)
+        return b"%b%b%*d%b" % (name, colon, len(cell), 0, unit)
 
     return _LINE.sub(rewrite, host.meminfo)

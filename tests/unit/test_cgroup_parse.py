@@ -32,7 +32,7 @@ def test_cpu_list(text: bytes, cpus: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("text", [b"a", b"1-", b"-1", b"3-1", b"0,,1", b"0-99999999", b"0 1"])
 def test_damaged_cpu_list(text: bytes) -> None:
     """What is no CPU list names the file."""
-    with pytest.raises(ParseError, match="cpuset.cpus"):
+    with pytest.raises(ParseError, match=r"cpuset\.cpus"):
         parse_cpu_list("/x/cpuset.cpus", text)
 
 

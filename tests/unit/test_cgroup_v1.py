@@ -87,7 +87,7 @@ def test_memory_limits(tree: Tree, memory: int, memsw: int | None, expected: tup
 @pytest.mark.parametrize("text", ["", "cache x\n", "cache 1\n"])
 def test_damaged_memory_stat(tree: Tree, text: str) -> None:
     """A memory.stat without its limits or with words for numbers names its path."""
-    with pytest.raises(ParseError, match="memory/a/memory.stat"):
+    with pytest.raises(ParseError, match=r"memory/a/memory\.stat"):
         tree({"memory/a/memory.stat": text, "memory/a/memory.usage_in_bytes": "0"}).memory(_at("/a"))
 
 

@@ -1,0 +1,54 @@
+# make run    install what is missing, mount, serve in the foreground
+# make test   install what is missing, run all tests (PYTEST='-k meminfo -x' to choose)
+# make check  ruff and mypy
+# make bench  measure against lxcfs (BENCH='--cache-ttl 0' for options)
+
+MOUNT_POINT ?= /var/lib/lxcfs
+PYTEST ?=
+BENCH ?=
+IMAGE ?= ubuntu
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/installed
+RUN_PACKAGES := libfuse3-dev fuse3 pkg-config gcc libc6-dev python3-dev python3-venv
+TEST_PACKAGES := $(RUN_PACKAGES) docker.io busybox-static debootstrap lxcfs htop procps util-linux strace
+
+.PHONY: run test check bench run-packages test-packages
+
+run: run-packages $(STAMP)
+	@mkdir -p $(MOUNT_POINT)
+	@echo "To try it, in another terminal (Ctrl-C here ends it):"
+	@echo "  docker run --rm -m 100m --cpuset-cpus 0" \
+	    "\$$($(CURDIR)/$(BIN)/pylxcfsctl docker-args --mount-point $(MOUNT_POINT)) $(IMAGE)" \
+	    "sh -c 'free -m; top -b -n1 -1 | head -n 6'"
+	@exec $(BIN)/pylxcfs -f $(MOUNT_POINT)
+
+test: test-packages $(STAMP)
+	$(BIN)/pytest $(PYTEST)
+
+check: run-packages $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: test-packages $(STAMP)
+	$(BIN)/python benchmarks/compare.py $(BENCH)
+
+run-packages:
+	@scripts/install-packages $(RUN_PACKAGES)
+
+test-packages:
+	@scripts/install-packages $(TEST_PACKAGES)
+
+# Packages first (order-only): the venv needs python3-venv, and pyfuse3 is compiled against libfuse3.
+$(STAMP): pyproject.toml | run-packages
+	@$(BIN)/python -c '' 2>/dev/null || { \
+	    for python in python3 python3.14 python3.13 python3.12 python3.11 /usr/bin/python3; do \
+	        $$python -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue; \
+	        echo "making $(VENV) with $$python"; exec $$python -m venv --clear $(VENV); \
+	    done; \
+	    echo "no python3 >= 3.11 with venv found" >&2; exit 1; }
+	@echo "installing pylxcfs and its Python packages into $(VENV)"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@

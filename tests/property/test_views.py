@@ -1,0 +1,182 @@
+"""What must hold for every container on every machine."""
+
+import re
+from itertools import pairwise
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pylxcfs.cgroup.types import CpuMax, CpuSet, CpuTime, MemoryStat, MemoryStats
+from pylxcfs.cputime import Ledger, Sample, advance, open_ledger
+from pylxcfs.host import HostSnapshot
+from pylxcfs.procfiles import cpuinfo, meminfo, stat, swaps, uptime
+from pylxcfs.view import CpuTimes, CpuView, MemoryView, ResourceView
+
+MEMINFO = [
+    path.read_bytes() for path in sorted((Path(__file__).parent.parent / "captures").glob("*/proc/meminfo"))
+]
+CPUS = 8
+CPUINFO = b"".join(b"processor\t: %d\nflags\t: a\n\n" % cpu for cpu in range(CPUS))
+
+amounts = st.one_of(st.integers(-(1 << 20), 1 << 45), st.integers(-5000, 5000))
+limits = st.none() | st.integers(0, 1 << 45) | st.integers(0, 10_000)
+memory_stats = st.builds(
+    MemoryStat,
+    **dict.fromkeys(
+        ("file", "anon", "active_anon", "inactive_anon", "active_file", "inactive_file"), amounts
+    ),
+    unevictable=amounts,
+    **{
+        name: st.none() | amounts
+        for name in (
+            "shmem",
+            "file_mapped",
+            "file_dirty",
+            "file_writeback",
+            "swapcached",
+            "anon_thp",
+            "slab_reclaimable",
+            "slab_unreclaimable",
+        )
+    },
+)
+memories = st.builds(
+    MemoryView,
+    st.builds(MemoryStats, amounts, limits, amounts, limits, st.booleans(), memory_stats),
+    st.integers(4096, 1 << 44),
+    st.integers(0, 1 << 44),
+    st.booleans(),
+)
+usecs = st.integers(0, 1 << 48) | st.integers(0, 3_000_000)
+cpu_times = st.builds(CpuTime, usecs, usecs)
+samples = st.builds(
+    Sample,
+    usecs,
+    st.sets(st.integers(0, CPUS - 1), min_size=1).map(CpuSet),
+    st.dictionaries(st.integers(0, CPUS + 2), cpu_times, max_size=CPUS),
+    cpu_times,
+    st.none() | st.builds(CpuMax, st.integers(0, 2_000_000), st.integers(1, 1_000_000)),
+)
+cpu_views = st.builds(
+    CpuView, st.dictionaries(st.integers(0, CPUS - 1), st.builds(CpuTimes, usecs, usecs, usecs))
+)
+steps = st.lists(
+    st.tuples(st.integers(0, 2_000_000), st.integers(0, 3_000_000), st.integers(0, 500_000)),
+    min_size=1,
+    max_size=20,
+)
+
+
+def fields(text: bytes) -> dict[str, int]:
+    """Parse a meminfo file."""
+    return {line.split(":")[0]: int(line.split()[1]) for line in text.decode().splitlines()}
+
+
+def ledgers(sequence: list[Sample]) -> list[Ledger]:
+    """Return the ledger after each sample."""
+    history = [open_ledger(sequence[0])]
+    for sample in sequence[1:]:
+        history.append(advance(history[-1], sample))
+    return history
+
+
+def columns(times: CpuTimes) -> tuple[int, int, int]:
+    """Return the three counters of a CPU."""
+    return times.user_usec, times.system_usec, times.idle_usec
+
+
+@given(memories, st.sampled_from(MEMINFO))
+def test_meminfo(memory: MemoryView, text: bytes) -> None:
+    """Nothing is negative or above what holds it, and lists add up."""
+    shown = fields(meminfo.render(ResourceView(0, memory), HostSnapshot(meminfo=text)))
+    assert list(shown) == list(fields(text))
+    assert min(shown.values()) >= 0
+    total = shown["MemTotal"]
+    assert total >= 4
+    assert shown["MemFree"] <= shown["MemAvailable"] <= total
+    larger = {"SwapTotal", "SwapFree", "CommitLimit", "VmallocTotal", "Hugepagesize"}
+    assert max(value for name, value in shown.items() if name not in larger) <= total
+    assert shown["MemFree"] + shown["Buffers"] + shown["Cached"] + shown["SReclaimable"] <= total
+    assert shown["Shmem"] <= shown["Cached"]
+    assert shown["AnonHugePages"] <= shown["AnonPages"]
+    assert shown["Slab"] == shown["SReclaimable"] + shown["SUnreclaim"]
+    for name in ("Active", "Inactive"):
+        assert shown[name] == shown[f"{name}(anon)"] + shown[f"{name}(file)"]
+    assert shown["SwapFree"] + shown["SwapCached"] <= shown["SwapTotal"]
+
+
+@given(memories)
+def test_swaps_agrees_with_meminfo(memory: MemoryView) -> None:
+    """Size and use of the swap area are those of meminfo."""
+    view = ResourceView(0, memory)
+    shown = fields(meminfo.render(view, HostSnapshot(meminfo=MEMINFO[0])))
+    rows = [line.split() for line in swaps.render(view, HostSnapshot()).splitlines()[1:]]
+    assert sum(int(row[2]) for row in rows) == shown["SwapTotal"]
+    assert sum(int(row[3]) for row in rows) == shown["SwapTotal"] - shown["SwapFree"]
+
+
+@given(cpu_views, st.sampled_from([100, 250, 1000, 1024]))
+def test_stat_is_consistent(cpu: CpuView, hertz: int) -> None:
+    """The first line is the sum of the others, names CPUs as cpuinfo does, and uptime has its idle time."""
+    view = ResourceView(0, cpu_part=cpu)
+    host = HostSnapshot(cpuinfo=CPUINFO, ticks_per_second=hertz)
+    first, *rest = (line.split() for line in stat.render(view, host).splitlines())
+    assert [int(word) for word in first[1:]] == [
+        sum(int(line[column]) for line in rest) for column in range(1, len(first))
+    ]
+    named = re.findall(rb"processor\t: (\d+)", cpuinfo.render(view, host))
+    assert sorted(line[0] for line in rest) == sorted(b"cpu" + number for number in named)
+    idle = int(first[4]) * 100 // hertz
+    assert uptime.render(view, host).split()[1] == b"%d.%02d" % divmod(idle, 100)
+
+
+@given(st.lists(samples, min_size=1, max_size=12))
+def test_counters_never_go_back(sequence: list[Sample]) -> None:
+    """No counter of a CPU or of all goes back, whatever happens to limits, CPU sets and the kernel."""
+    highest: dict[int, tuple[int, int, int]] = {}
+    total = (0, 0, 0)
+    for sample, ledger in zip(sequence, ledgers(sequence), strict=True):
+        assert tuple(ledger.times) == sample.visible
+        for cpu, times in ledger.times.items():
+            before = highest.get(cpu, (0, 0, 0))
+            highest[cpu] = columns(times)
+            assert all(old <= new for old, new in zip(before, highest[cpu], strict=True))
+        after = tuple(sum(column) for column in zip(*map(columns, ledger.times.values()), strict=True))
+        assert all(old <= new for old, new in zip(total, after, strict=True))
+        total = (after[0], after[1], after[2])
+        assert not ledger.times.keys() & ledger.hidden.keys()
+        assert ledger.times.keys() | ledger.hidden.keys() == highest.keys()
+        assert 0 <= ledger.debt_usec <= len(sample.visible) * 1_000_000
+
+
+@given(samples)
+def test_first_sample_shows_all_time_once(sample: Sample) -> None:
+    """All that was used is shown, and idle is what the capacity had left."""
+    times = open_ledger(sample).times.values()
+    used = [*sample.used.values(), sample.unplaced]
+    assert sum(time.user_usec for time in times) == sum(time.user_usec for time in used)
+    assert sum(time.system_usec for time in times) == sum(time.system_usec for time in used)
+    quota, period = sample.capacity
+    left = quota * sample.uptime_usec // period - sum(map(sum, used))
+    assert sum(time.idle_usec for time in times) == max(0, left)
+
+
+@given(steps, st.sets(st.integers(0, CPUS - 1), min_size=1).map(CpuSet), st.integers(1, 300_000))
+def test_steps_add_up_to_the_whole(deltas: list[tuple[int, int, int]], visible: CpuSet, quota: int) -> None:
+    """With the same limits all along, use is shown to the microsecond and idle never exceeds the capacity."""
+    sequence = [Sample.of_total(0, visible, CpuTime(0, 0), CpuMax(quota, 100_000))]
+    for elapsed, user, system in deltas:
+        last = sequence[-1]
+        usage = CpuTime(last.unplaced.user_usec + user, last.unplaced.system_usec + system)
+        sequence.append(Sample.of_total(last.uptime_usec + elapsed, visible, usage, last.quota))
+    history = ledgers(sequence)
+    for before, after in pairwise(history):
+        step = sum(map(sum, map(columns, after.times.values()))) - sum(
+            map(sum, map(columns, before.times.values()))
+        )
+        used = sum(after.unplaced) - sum(before.unplaced)
+        room = sequence[1].capacity.quota_usec * (after.uptime_usec - before.uptime_usec)
+        assert step - used <= max(0, room // sequence[1].capacity.period_usec + 1 - used)
+    final = history[-1]
+    assert sum(time.user_usec + time.system_usec for time in final.times.values()) == sum(final.unplaced)

@@ -1,0 +1,68 @@
+"""Data flows one way, and so do imports."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import pylxcfs
+
+_PACKAGE = Path(pylxcfs.__file__).parent
+
+#: From the kernel's words to the command lines: a module imports only from its own line or those above.
+_LAYERS = (
+    {"errors", "arguments", "config", "cgroup"},
+    {"host", "view", "pidfile"},
+    {"cputime", "processes", "procfiles"},
+    {"containers"},
+    {"viewbuilder"},
+    {"content"},
+    {"assembly", "fuse"},
+    {"server", "ctl"},
+    {"cli"},
+)
+_PURE_CGROUP = ("cgroup.parse", "cgroup.types", "cgroup.membership", "cgroup.effective")
+_PURE = ("view", "cputime", "procfiles", *_PURE_CGROUP)
+_OUTSIDE_WORLD = {"os", "psutil", "trio", "pyfuse3", "subprocess", "socket", "time", "pathlib"}
+
+
+def _modules() -> dict[str, set[str]]:
+    """Return every module's imports, by its name below the package."""
+    found = {}
+    for path in sorted(_PACKAGE.rglob("*.py")):
+        name = ".".join(path.relative_to(_PACKAGE).with_suffix("").parts).removesuffix(".__init__")
+        imports: set[str] = set()
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                imports.update(alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                names = {f"{node.module}.{alias.name}" for alias in node.names}
+                imports.update(names if node.module == "pylxcfs" else {node.module})
+        found[name] = imports
+    return found
+
+
+_MODULES = _modules()
+
+
+def _layer(name: str) -> int:
+    return next(number for number, layer in enumerate(_LAYERS) if name.partition(".")[0] in layer)
+
+
+@pytest.mark.parametrize("name", sorted(_MODULES.keys() - {"__init__"}))
+def test_imports_go_one_way(name: str) -> None:
+    """No module imports from a later layer."""
+    ours = {i.removeprefix("pylxcfs.") for i in _MODULES[name] if i.startswith("pylxcfs.")}
+    assert [] == [i for i in sorted(ours - {"__version__"}) if _layer(i) > _layer(name)]
+
+
+@pytest.mark.parametrize("name", sorted(n for n in _MODULES if n.startswith(_PURE)))
+def test_pure_modules_touch_nothing(name: str) -> None:
+    """What computes and renders imports nothing that reaches the system."""
+    assert set() == {i.partition(".")[0] for i in _MODULES[name]} & _OUTSIDE_WORLD
+
+
+def test_only_the_fuse_side_knows_fuse() -> None:
+    """pyfuse3 stays in the fuse package and the composition root."""
+    users = {name.partition(".")[0] for name, imports in _MODULES.items() if "pyfuse3" in imports}
+    assert {"fuse", "server"} == users

@@ -1,0 +1,157 @@
+"""Mount options, mountinfo, and what is said about a mount point; nothing is mounted here."""
+
+import logging
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pylxcfs.errors import StartupError
+from pylxcfs.fuse.connection import (
+    Mount,
+    MountOptions,
+    mount_at,
+    open_connection,
+    parse_mount_options,
+    parse_mountinfo,
+    prepare_mount_point,
+    topmost,
+)
+
+MS_NOSUID_NODEV_NOEXEC = 2 | 4 | 8
+
+#: proc_pid_mountinfo(5), and lines of a host with lxcfs; blanks and a backslash are escaped.
+MOUNTINFO = rb"""22 27 0:21 / /proc rw,relatime - proc proc rw
+36 27 98:0 /mnt1 /mnt\0402\134x rw,noatime master:1 propagate_from:2 - ext3 /dev/root rw,errors=continue
+41 27 0:38 / /var/lib/lxcfs rw,nosuid,nodev,relatime shared:9 - fuse.lxcfs lxcfs rw,user_id=0,allow_other
+57 41 0:44 / /var/lib/lxcfs rw,nosuid,nodev,noexec - fuse.lxcfs pylxcfs rw,user_id=0,allow_other
+"""
+
+
+@pytest.mark.parametrize(
+    "text", ["", ",", "allow_other", "allow_other,direct_io,nonempty,default_permissions", "rw"]
+)
+def test_usual_options_mean_the_defaults(text: str) -> None:
+    """What lxcfs' users write is how we mount anyway."""
+    assert parse_mount_options(text) == MountOptions()
+    assert MountOptions().flags == MS_NOSUID_NODEV_NOEXEC
+
+
+def test_values() -> None:
+    """Options with values end in their fields."""
+    assert parse_mount_options(
+        "entry_timeout=0.5,attr_timeout=3,fsname=a=b,subtype=x,max_read=4096"
+    ) == MountOptions(source="a=b", subtype="x", max_read=4096, entry_timeout=0.5, attr_timeout=3)
+
+
+def test_flags_are_added() -> None:
+    """Flags come on top of those that are always set."""
+    assert parse_mount_options("ro,noatime").flags == MS_NOSUID_NODEV_NOEXEC | 1 | 1024
+
+
+def test_last_value_counts() -> None:
+    """A later value replaces an earlier one."""
+    assert parse_mount_options("max_read=1,max_read=2").max_read == 2
+
+
+@pytest.mark.parametrize(
+    "option,words",
+    [
+        ("colour", "unknown mount option: colour"),
+        ("allow_other=1", "unknown mount option: allow_other=1"),
+        ("suid=1", "unknown mount option: suid=1"),
+        ("suid", "suid is not allowed"),
+        ("dev", "dev is not allowed"),
+        ("exec", "exec is not allowed"),
+        ("entry_timeout", "entry_timeout needs a value"),
+        ("fsname=", "fsname needs a value"),
+        ("attr_timeout=x", "attr_timeout: not a number of 0 or more: x"),
+        ("attr_timeout=nan", "attr_timeout: .* nan"),
+        ("entry_timeout=inf", "entry_timeout: .* inf"),
+        ("max_read=-1", "max_read: .* -1"),
+        ("max_read=1.5", "max_read: .* 1.5"),
+    ],
+)
+def test_wrong_option_is_named(option: str, words: str) -> None:
+    """An option that is wrong is refused by name, also among good ones."""
+    with pytest.raises(StartupError, match=words):
+        parse_mount_options(f"allow_other,{option},rw")
+
+
+@given(st.text())
+def test_any_text_is_options_or_a_startup_error(text: str) -> None:
+    """No text ends in a traceback."""
+    try:
+        options = parse_mount_options(text)
+    except StartupError:
+        return
+    assert options.flags & MS_NOSUID_NODEV_NOEXEC == MS_NOSUID_NODEV_NOEXEC
+
+
+def test_mountinfo_fields() -> None:
+    """Escapes are undone, and optional fields are skipped."""
+    mounts = parse_mountinfo(MOUNTINFO)
+    assert mounts[0] == Mount(22, 27, "0:21", Path("/proc"), "proc", "proc")
+    assert mounts[1] == Mount(36, 27, "98:0", Path("/mnt 2\\x"), "ext3", "/dev/root")
+
+
+def test_topmost_of_stacked_mounts() -> None:
+    """Of two mounts on one directory the one on top is seen, wherever it is listed."""
+    mounts = parse_mountinfo(MOUNTINFO)
+    for listing in (mounts, mounts[::-1]):
+        top = topmost(listing, Path("/var/lib/lxcfs"))
+        assert top is not None
+        assert (top.mount_id, top.source) == (57, "pylxcfs")
+    assert topmost(mounts, Path("/var/lib")) is None
+
+
+def test_own_mountinfo() -> None:
+    """The running kernel's mountinfo can be read: /proc is a procfs."""
+    proc = mount_at(Path("/proc"))
+    assert proc is not None
+    assert proc.fs_type == "proc"
+
+
+def test_empty_directory_is_fit(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """An empty directory is mounted on without a word."""
+    prepare_mount_point(tmp_path)
+    assert caplog.records == []
+
+
+def test_non_empty_directory_is_fit_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A directory with something in it is mounted over, and that is said."""
+    (tmp_path / "proc").mkdir()
+    prepare_mount_point(tmp_path)
+    assert [(record.levelno, "is not empty" in record.message) for record in caplog.records] == [
+        (logging.WARNING, True)
+    ]
+
+
+def test_missing_mount_point(tmp_path: Path) -> None:
+    """A mount point that does not exist is named."""
+    with pytest.raises(StartupError, match=f"mount point {tmp_path}/x does not exist"):
+        prepare_mount_point(tmp_path / "x")
+
+
+def test_mount_point_that_is_a_file(tmp_path: Path) -> None:
+    """A file is no mount point."""
+    (tmp_path / "x").touch()
+    with pytest.raises(StartupError, match="x is not a directory"):
+        prepare_mount_point(tmp_path / "x")
+
+
+def test_mount_point_below_a_file(tmp_path: Path) -> None:
+    """Other errors of the path keep the kernel's words."""
+    (tmp_path / "x").touch()
+    with pytest.raises(StartupError, match="Not a directory"):
+        prepare_mount_point(tmp_path / "x" / "y")
+
+
+def test_no_descriptor_leaks_when_mounting_fails(tmp_path: Path) -> None:
+    """A mount that fails is a startup error and closes what was opened."""
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(StartupError):
+        open_connection(tmp_path / "x", MountOptions())
+    assert os.listdir("/proc/self/fd") == before

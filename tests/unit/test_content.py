@@ -1,0 +1,161 @@
+"""Cache and fallbacks: what a reader gets when the kernel does not answer."""
+
+import logging
+import shutil
+from pathlib import Path
+
+import pytest
+
+from pylxcfs.cgroup.reader import CgroupFiles
+from pylxcfs.cgroup.types import CgroupPath, CgroupPaths
+from pylxcfs.cgroup.v1 import V1Reader
+from pylxcfs.config import ViewConfig
+from pylxcfs.containers import Container, Resolver
+from pylxcfs.content import ContentService
+from pylxcfs.host import HostReader
+from pylxcfs.processes import Processes
+from pylxcfs.procfiles.table import VIRTUAL_FILES, VirtualFile
+from pylxcfs.viewbuilder import ViewBuilder
+
+_FILES = {file.path.rpartition("/")[2]: file for file in VIRTUAL_FILES}
+_HOST_MEMINFO = "MemTotal:       1000000 kB\nMemFree:        500000 kB\nSwapTotal:         0 kB\n"
+_HIERARCHIES = ("memory", "cpu", "cpuacct", "cpuset", "blkio")
+
+
+class _FixedResolver(Resolver):
+    """Gives each pid the container that the test wrote down."""
+
+    answers: dict[int, list[Container | None]]
+
+    def resolve(self, pid: int) -> Container | None:
+        answers = self.answers[pid]
+        return answers.pop(0) if len(answers) > 1 else answers[0]
+
+
+class _Machine:
+    """A host and its cgroups in a directory."""
+
+    def __init__(self, root: Path, ttl: float = 0.0) -> None:
+        self.root = root
+        (root / "proc").mkdir()
+        (root / "proc/meminfo").write_text(_HOST_MEMINFO)
+        (root / "proc/diskstats").write_text(" 8 0 sda 1 2 3\n")
+        (root / "proc/loadavg").write_text("0.00 0.00 0.00 1/1 1\n")
+        (root / "sys/devices/system/cpu").mkdir(parents=True)
+        (root / "sys/devices/system/cpu/online").write_text("0-1\n")
+        for name in _HIERARCHIES:
+            (root / name).mkdir()
+        host = HostReader(root / "proc", root / "sys")
+        self.reader = V1Reader(CgroupFiles({name: str(root / name) for name in _HIERARCHIES}, 64))
+        real_proc_fd = HostReader(Path("/proc"), Path("/sys")).proc_fd
+        self.resolver = _FixedResolver(Processes(real_proc_fd), self.reader)
+        self.resolver.answers = {}
+        builder = ViewBuilder(self.reader, ViewConfig())
+        self.content = ContentService(host, self.reader, self.resolver, builder, ttl)
+
+    def add(self, name: str, limit: int) -> Container:
+        """Make a memory cgroup with a limit."""
+        (self.root / "memory" / name).mkdir()
+        self.limit(name, limit)
+        return container(name)
+
+    def limit(self, name: str, limit: int) -> None:
+        """Change the limit."""
+        text = f"hierarchical_memory_limit {limit}\nhierarchical_memsw_limit {limit}\n"
+        (self.root / "memory" / name / "memory.stat").write_text(text)
+        (self.root / "memory" / name / "memory.usage_in_bytes").write_text("0\n")
+
+
+def container(name: str, *, host: bool = False) -> Container:
+    """Return a container that lives in /NAME everywhere."""
+    paths = CgroupPaths.of({hierarchy: CgroupPath(f"/{name}") for hierarchy in _HIERARCHIES})
+    return Container(paths, 1, 0, in_host_pid_namespace=host)
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> _Machine:
+    """Return a machine that renders every time."""
+    return _Machine(tmp_path)
+
+
+def _total(content: bytes) -> int:
+    return int(content.split()[1])
+
+
+def test_each_sees_its_own(machine: _Machine) -> None:
+    """Two containers see their own limits, and the host's process the host's file as it is."""
+    machine.resolver.answers = {
+        1: [machine.add("a", 1 << 20)],
+        2: [machine.add("b", 2 << 20)],
+        3: [None],
+    }
+    totals = [_total(machine.content.open(_FILES["meminfo"], pid)[1]) for pid in (1, 2, 1, 2)]
+    assert [1024, 2048, 1024, 2048] == totals
+    assert _HOST_MEMINFO.encode() == machine.content.open(_FILES["meminfo"], 3)[1]
+
+
+def test_cached_for_its_time_and_no_longer(tmp_path: Path) -> None:
+    """Within its time content is served again; without a time it is rendered anew."""
+    for ttl, expected in ((3600.0, 1024), (0.0, 2048)):
+        root = tmp_path / str(ttl)
+        root.mkdir()
+        machine = _Machine(root, ttl)
+        a = machine.add("a", 1 << 20)
+        assert 1024 == _total(machine.content.read(_FILES["meminfo"], a))
+        machine.limit("a", 2 << 20)
+        assert expected == _total(machine.content.read(_FILES["meminfo"], a))
+
+
+def test_prune_drops_only_what_is_over(tmp_path: Path) -> None:
+    """Pruning keeps content that may still be served."""
+    machine = _Machine(tmp_path, 3600.0)
+    a = machine.add("a", 1 << 20)
+    machine.content.read(_FILES["meminfo"], a)
+    machine.limit("a", 2 << 20)
+    machine.content.prune()
+    assert 1024 == _total(machine.content.read(_FILES["meminfo"], a))
+
+
+def test_gone_cgroup_is_resolved_once_more(machine: _Machine) -> None:
+    """A container whose cgroup has gone is looked up again, and the new one is served."""
+    old, new = machine.add("old", 1 << 20), machine.add("new", 2 << 20)
+    machine.resolver.answers = {1: [old, new]}
+    shutil.rmtree(machine.root / "memory/old")
+    who, content = machine.content.open(_FILES["meminfo"], 1)
+    assert (new, 2048) == (who, _total(content))
+
+
+@pytest.mark.parametrize("damage", ["", "hierarchical_memory_limit x\n", "\x00\xff"])
+def test_damaged_file_gives_the_fallback(
+    machine: _Machine, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What cannot be parsed gives the row's fallback, counted each time and logged once."""
+    a = machine.add("a", 1 << 20)
+    (machine.root / "memory/a/memory.stat").write_text(damage)
+    machine.resolver.answers = {1: [a]}
+    with caplog.at_level(logging.WARNING):
+        contents = {machine.content.open(_FILES["meminfo"], 1)[1] for _ in range(3)}
+    assert {_HOST_MEMINFO.encode()} == contents
+    assert 3 == machine.content.fallbacks["proc/meminfo", "ParseError"]
+    assert 1 == len(caplog.records)
+
+
+def test_disks_never_fall_back_to_the_host(machine: _Machine) -> None:
+    """Without a counter of its own a container sees no disk; the host's are none of its business."""
+    machine.resolver.answers = {1: [machine.add("a", 1 << 20)], 2: [container("")]}
+    (machine.root / "blkio/a").mkdir()
+    assert b"" == machine.content.open(_FILES["diskstats"], 1)[1]
+    assert b"" == machine.content.open(_FILES["diskstats"], 2)[1]
+
+
+def test_host_process_in_the_root_of_one_hierarchy(machine: _Machine) -> None:
+    """A service with a cgroup of its own for memory alone shares the host's disks."""
+    service = Container(CgroupPaths.of({"memory": CgroupPath("/s")}), 1, 0, in_host_pid_namespace=True)
+    assert b" 8 0 sda 1 2 3\n" == machine.content.read(_FILES["diskstats"], service)
+
+
+@pytest.mark.parametrize("file", VIRTUAL_FILES, ids=lambda file: str(file.path))
+def test_nothing_there_is_never_an_exception(machine: _Machine, file: VirtualFile) -> None:
+    """A container none of whose cgroups exist gets bytes for every file."""
+    machine.resolver.answers = {1: [container("never")]}
+    assert isinstance(machine.content.open(file, 1)[1], bytes)

@@ -1,0 +1,54 @@
+"""The host's files."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from pylxcfs.host import HostReader, read_whole
+
+
+@pytest.fixture
+def roots(tmp_path: Path) -> tuple[Path, Path]:
+    """Return a /proc and a /sys of our own."""
+    proc, cpu = tmp_path / "proc", tmp_path / "sys/devices/system/cpu"
+    proc.mkdir()
+    cpu.mkdir(parents=True)
+    (cpu / "online").write_text("0-1,3\n")
+    return proc, tmp_path / "sys"
+
+
+@pytest.mark.parametrize("name", ["stat", "cpuinfo"])
+def test_long_files_are_whole(roots: tuple[Path, Path], name: str) -> None:
+    """A file longer than any one read is read whole, and anew each time."""
+    reader = HostReader(*roots)
+    for size in (1, 1 << 16, 300_001):
+        (roots[0] / name).write_bytes(b"x" * size)
+        assert size == len(reader.read(name))
+
+
+def test_kernel_files_are_whole() -> None:
+    """The kernel's own files are read to their end from any position."""
+    fd = os.open("/proc/self/mountinfo", os.O_RDONLY)
+    try:
+        os.read(fd, 10)
+        assert Path("/proc/self/mountinfo").read_bytes() == read_whole(fd)
+    finally:
+        os.close(fd)
+
+
+def test_missing_file_is_empty(roots: tuple[Path, Path]) -> None:
+    """A file that this kernel does not have is empty, and is looked for again."""
+    reader = HostReader(*roots)
+    assert b"" == reader.read("swaps")
+    (roots[0] / "swaps").write_text("x")
+    assert b"x" == reader.read("swaps")
+
+
+def test_snapshot(roots: tuple[Path, Path]) -> None:
+    """A snapshot has what was asked for and nothing else."""
+    (roots[0] / "meminfo").write_text("m")
+    (roots[0] / "stat").write_text("s")
+    snapshot = HostReader(*roots).snapshot(("meminfo",))
+    assert (b"m", b"", (0, 1, 3)) == (snapshot.meminfo, snapshot.stat, snapshot.online)
+    assert 0 < snapshot.boottime_usec

@@ -1,0 +1,75 @@
+"""The table: what each row declares is what its renderer uses."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pylxcfs.cgroup.types import Controller
+from pylxcfs.host import HostSnapshot
+from pylxcfs.procfiles.table import VIRTUAL_FILES, Fallback, VirtualFile
+from pylxcfs.view import ResourceView
+
+HOST_FILES = frozenset({"meminfo", "cpuinfo", "stat", "uptime", "swaps", "diskstats", "loadavg"})
+ROWS = pytest.mark.parametrize("row", VIRTUAL_FILES, ids=lambda row: row.path)
+PROC = Path(__file__).parent.parent / "captures/linux-6.18-x86/proc"
+
+
+class Poisoned(HostSnapshot):
+    """A host of which only the declared files may be read."""
+
+    declared: frozenset[str] = frozenset()
+
+    def __getattribute__(self, name: str) -> Any:  # noqa: ANN401 - it stands in for every field
+        """Refuse files that the row does not declare."""
+        if name in HOST_FILES and name not in type(self).declared:
+            raise AssertionError(name)
+        return super().__getattribute__(name)
+
+
+@ROWS
+def test_renderer_touches_only_what_its_row_declares(row: VirtualFile, container: ResourceView) -> None:
+    """A renderer reads no host file and no part of the container that its row does not declare."""
+    allowed = type("Allowed", (Poisoned,), {"declared": frozenset(row.host_files)})
+    host = allowed(**{name: (PROC / name).read_bytes() for name in row.host_files})
+    view = ResourceView(
+        container.uptime_usec,
+        container.memory_part if Controller.MEMORY in row.controllers else None,
+        container.cpu_part if {Controller.CPU, Controller.CPUSET} <= row.controllers else None,
+        container.io_part if Controller.IO in row.controllers else None,
+    )
+    assert row.render(view, host)
+
+
+@ROWS
+def test_host_files_are_fields_of_the_snapshot(row: VirtualFile) -> None:
+    """Every declared host file is one that the host reader knows."""
+    assert set(row.host_files) <= HOST_FILES
+
+
+@ROWS
+def test_memory_rows_read_meminfo(row: VirtualFile) -> None:
+    """A row with memory declares meminfo, which the host's totals come from."""
+    assert Controller.MEMORY not in row.controllers or "meminfo" in row.host_files
+
+
+@ROWS
+def test_render_survives_an_empty_host(row: VirtualFile, container: ResourceView) -> None:
+    """A host file that this kernel does not have is no error."""
+    assert isinstance(row.render(container, HostSnapshot()), bytes)
+
+
+def test_paths_are_sorted_and_unique() -> None:
+    """Every file is listed once, in order."""
+    paths = [row.path for row in VIRTUAL_FILES]
+    assert paths == sorted(set(paths))
+
+
+def test_paths_and_host_files_agree() -> None:
+    """Host processes get the file that has the same name."""
+    assert all(row.path == f"proc/{row.host_file}" for row in VIRTUAL_FILES)
+
+
+def test_block_devices_never_fall_back_to_the_host() -> None:
+    """Without the io controller diskstats is empty."""
+    assert {row.path for row in VIRTUAL_FILES if row.fallback is Fallback.EMPTY} == {"proc/diskstats"}

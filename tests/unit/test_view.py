@@ -1,0 +1,105 @@
+"""MemoryView and ResourceView."""
+
+from dataclasses import replace
+
+import pytest
+
+from pylxcfs.cgroup.types import MemoryStat, MemoryStats
+from pylxcfs.view import CpuTimes, CpuView, MemoryView, ResourceView
+
+MIB = 1 << 20
+STATS = MemoryStats(10 * MIB, 64 * MIB, 0, None, swap_accounted=True, stat=MemoryStat())
+
+
+def view(stats: MemoryStats = STATS, *, swap: int = 0, show_swap: bool = True) -> MemoryView:
+    """Return a container on a host with 256 MiB."""
+    return MemoryView(stats, 256 * MIB, swap, show_swap)
+
+
+@pytest.mark.parametrize(
+    "limit, total",
+    [(64 * MIB, 64 * MIB), (None, 256 * MIB), (512 * MIB, 256 * MIB), (0, 4096), (1, 4096), (5000, 4096)],
+)
+def test_total(limit: int | None, total: int) -> None:
+    """The total is the limit, within the host's memory and never 0."""
+    assert view(replace(STATS, max=limit)).total == total
+
+
+def test_usage_above_the_limit() -> None:
+    """A container above its limit has nothing free."""
+    memory = view(replace(STATS, current=65 * MIB))
+    assert (memory.usage, memory.free) == (64 * MIB, 0)
+
+
+def test_available_counts_cache_and_reclaimable_slab() -> None:
+    """Available memory is what is free or can be reclaimed."""
+    stat = MemoryStat(file=3 * MIB, active_file=MIB, inactive_file=2 * MIB, slab_reclaimable=4 * MIB)
+    assert view(replace(STATS, stat=stat)).available == (54 + 1 + 2 + 4) * MIB
+
+
+def test_parts_are_cut_to_what_holds_them() -> None:
+    """Statistics that are ahead of the usage do not exceed it."""
+    stat = MemoryStat(*[100 * MIB] * 15)
+    memory = view(replace(STATS, stat=stat))
+    assert memory.cached == memory.active == memory.inactive == memory.usage
+    assert (memory.slab, memory.available) == (0, memory.total)
+
+
+def test_unknown_statistics_are_zero() -> None:
+    """What this kernel does not count reads 0."""
+    stat = MemoryStat(slab_reclaimable=None, slab_unreclaimable=None, shmem=None, anon_thp=-4096)
+    memory = view(replace(STATS, stat=stat))
+    assert (memory.slab, memory.shmem, memory.anon_thp, memory.mapped) == (0, 0, 0, 0)
+
+
+def test_sums_hold_in_kib() -> None:
+    """Lists that are no whole KiB still add up after they are printed in kB."""
+    memory = view(replace(STATS, stat=MemoryStat(active_anon=1500, active_file=1500)))
+    assert memory.active // 1024 == memory.active_anon // 1024 + memory.active_file // 1024
+
+
+@pytest.mark.parametrize(
+    "limit, total", [(None, 100 * MIB), (200 * MIB, 100 * MIB), (5 * MIB, 5 * MIB), (0, 0)]
+)
+def test_swap_total(limit: int | None, total: int) -> None:
+    """Swap is the limit within the host's swap."""
+    assert view(replace(STATS, swap_max=limit), swap=100 * MIB).swap_total == total
+
+
+def test_swap_hidden() -> None:
+    """Hidden swap has no total, no use and no cache."""
+    stats = replace(STATS, swap_current=MIB, stat=MemoryStat(swapcached=MIB))
+    memory = view(stats, swap=100 * MIB, show_swap=False)
+    assert (memory.swap_total, memory.swap_used, memory.swap_free, memory.swapcached) == (0, 0, 0, 0)
+
+
+def test_swap_not_accounted() -> None:
+    """Where the kernel does not account swap the container has none."""
+    assert view(replace(STATS, swap_accounted=False), swap=MIB).swap_total == 0
+
+
+def test_swap_use_is_cut_to_the_total() -> None:
+    """Swap above a lowered limit is used up, and no more is in the cache than in swap."""
+    stats = replace(STATS, swap_current=9 * MIB, swap_max=4 * MIB, stat=MemoryStat(swapcached=7 * MIB))
+    memory = view(stats, swap=100 * MIB)
+    assert (memory.swap_used, memory.swap_free, memory.swapcached) == (4 * MIB, 0, 4 * MIB)
+
+
+def test_commit_limit() -> None:
+    """The commit limit is half the memory and all swap."""
+    assert view(swap=MIB).commit_limit == 33 * MIB
+
+
+@pytest.mark.parametrize("part", ["memory", "cpu", "io"])
+def test_absent_part(part: str) -> None:
+    """Asking for a part that was not declared is an error that names it."""
+    with pytest.raises(LookupError, match=part):
+        getattr(ResourceView(0), part)
+
+
+def test_present_parts() -> None:
+    """Declared parts are returned, empty ones too."""
+    cpu = CpuView({3: CpuTimes(1, 2, 3)})
+    resources = ResourceView(0, view(), cpu, {})
+    assert (resources.memory, resources.cpu, resources.io) == (view(), cpu, {})
+    assert cpu.cpus == (3,)
