@@ -64,7 +64,8 @@ class Resolver:
         try:
             if pid > 0:
                 return self._resolve_visible(pid)
-        except (*PROCESS_GONE, ParseError):
+        except (OSError, ParseError):
+            # Gone, hidden from us by a security module, or no descriptor left: all the same to the reader.
             pass
         self.unresolved += 1
         return None
@@ -98,7 +99,7 @@ class Resolver:
                     continue
                 with self._processes.hold(pid) as process:
                     membership = process.membership()
-            except PROCESS_GONE:
+            except (*PROCESS_GONE, PermissionError):
                 continue
             for _, path in membership:
                 # systemd's cgroup driver names them docker-ID.scope, cgroupfs' just ID.

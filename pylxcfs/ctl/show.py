@@ -53,5 +53,5 @@ def run(arguments: argparse.Namespace) -> int:
     engine = assemble(ViewConfig(), _PROC, _SYS)
     if arguments.container is not None:
         pid = engine.resolver.find_container_pid(arguments.container)
-    sys.stdout.buffer.write(engine.content.render_for_pid(file, pid))
+    sys.stdout.buffer.write(engine.render_for_pid(file, pid))
     return 0

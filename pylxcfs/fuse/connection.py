@@ -10,16 +10,15 @@ import contextlib
 import ctypes
 import errno
 import logging
-import math
 import os
 import re
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 from pylxcfs.errors import StartupError
 
@@ -71,7 +70,9 @@ _NO_EFFECT: Final = frozenset(
         *("async_read", "sync_read", "big_writes", "use_ino", "readdir_ino", "hard_remove"),
     }
 )
-_VALUE_OPTIONS: Final = frozenset({"fsname", "subtype", "max_read", "entry_timeout", "attr_timeout"})
+#: lxcfs overrides them with its own too: ours follow from a tree that never changes.
+_IGNORED_VALUES: Final = frozenset({"entry_timeout", "attr_timeout"})
+_VALUE_OPTIONS: Final = frozenset({"fsname", "max_read"}) | _IGNORED_VALUES
 _REFUSED: Final = frozenset({"suid", "dev", "exec"})
 
 #: errno of a FUSE mount whose server is gone, or whose connection was aborted.
@@ -85,7 +86,6 @@ except OSError as error:
     sys.exit(error.errno)
 """
 
-_N = TypeVar("_N", int, float)
 _OCTAL: Final = re.compile(rb"\\([0-7]{3})")
 
 
@@ -94,11 +94,8 @@ class MountOptions:
     """Mount options as given with ``-o``; None where the default is left to us or the kernel."""
 
     source: str = "pylxcfs"
-    subtype: str = "lxcfs"
     flags: int = _ALWAYS_FLAGS
     max_read: int | None = None
-    entry_timeout: float | None = None
-    attr_timeout: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +141,7 @@ class Connection:
 def parse_mount_options(text: str) -> MountOptions:
     """Check a comma separated list of mount options; raises StartupError naming the one that is wrong."""
     flags = _ALWAYS_FLAGS
-    values = {"fsname": "pylxcfs", "subtype": FILE_SYSTEM_TYPE.removeprefix("fuse.")}
+    values = {"fsname": MountOptions().source}
     for option in filter(None, (word.strip() for word in text.split(","))):
         name, equals, value = option.partition("=")
         if name in _VALUE_OPTIONS:
@@ -159,11 +156,8 @@ def parse_mount_options(text: str) -> MountOptions:
             raise StartupError(f"unknown mount option: {option}")
     return MountOptions(
         source=values["fsname"],
-        subtype=values["subtype"],
         flags=flags,
-        max_read=_number("max_read", values, int),
-        entry_timeout=_number("entry_timeout", values, float),
-        attr_timeout=_number("attr_timeout", values, float),
+        max_read=_max_read(values.get("max_read")),
     )
 
 
@@ -229,7 +223,7 @@ def open_connection(path: Path, options: MountOptions) -> Connection:
             f"cannot open {_DEV_FUSE}: {error.strerror} (module fuse not loaded, or device not allowed?)"
         ) from error
     try:
-        _mount(options.source, real, f"fuse.{options.subtype}", options.flags, _mount_data(fd, options))
+        _mount(options.source, real, FILE_SYSTEM_TYPE, options.flags, _mount_data(fd, options))
     except OSError as error:
         os.close(fd)
         raise StartupError(f"cannot mount on {path}: {error.strerror}") from error
@@ -294,17 +288,10 @@ def _real(path: Path) -> Path:
         os.close(fd)
 
 
-def _number(name: str, values: Mapping[str, str], convert: Callable[[str], _N]) -> _N | None:
-    text = values.get(name)
-    if text is None:
-        return None
-    try:
-        number = convert(text)
-    except ValueError:
-        number = convert("-1")
-    if not 0 <= number < math.inf:
-        raise StartupError(f"mount option {name}: not a number of 0 or more: {text}")
-    return number
+def _max_read(text: str | None) -> int | None:
+    if text is None or (text.isascii() and text.isdigit()):
+        return None if text is None else int(text)
+    raise StartupError(f"mount option max_read: not a number of bytes: {text}")
 
 
 def _unescape(word: bytes) -> str:

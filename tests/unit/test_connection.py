@@ -41,9 +41,9 @@ def test_usual_options_mean_the_defaults(text: str) -> None:
 
 def test_values() -> None:
     """Options with values end in their fields."""
-    assert parse_mount_options(
-        "entry_timeout=0.5,attr_timeout=3,fsname=a=b,subtype=x,max_read=4096"
-    ) == MountOptions(source="a=b", subtype="x", max_read=4096, entry_timeout=0.5, attr_timeout=3)
+    assert parse_mount_options("entry_timeout=0.5,attr_timeout=3,fsname=a=b,max_read=4096") == MountOptions(
+        source="a=b", max_read=4096
+    )
 
 
 def test_flags_are_added() -> None:
@@ -67,9 +67,7 @@ def test_last_value_counts() -> None:
         ("exec", "exec is not allowed"),
         ("entry_timeout", "entry_timeout needs a value"),
         ("fsname=", "fsname needs a value"),
-        ("attr_timeout=x", "attr_timeout: not a number of 0 or more: x"),
-        ("attr_timeout=nan", "attr_timeout: .* nan"),
-        ("entry_timeout=inf", "entry_timeout: .* inf"),
+        ("subtype=x", "unknown mount option: subtype=x"),
         ("max_read=-1", "max_read: .* -1"),
         ("max_read=1.5", "max_read: .* 1.5"),
     ],
