@@ -33,7 +33,7 @@ check: run-packages $(STAMP)
 	$(BIN)/mypy
 
 bench: test-packages $(STAMP)
-	$(BIN)/python benchmarks/compare.py $(BENCH)
+	$(BIN)/python -m benchmarks.compare $(BENCH)
 
 run-packages:
 	@scripts/install-packages $(RUN_PACKAGES)
