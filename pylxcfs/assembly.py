@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Final
 
 from pylxcfs.cgroup.detect import Hierarchy, parse_hierarchies
-from pylxcfs.cgroup.reader import CgroupFiles
-from pylxcfs.cgroup.types import Controller
-from pylxcfs.cgroup.v1 import V1Reader
+from pylxcfs.cgroup.layout import open_layout
+from pylxcfs.cgroup.membership import parse_membership
+from pylxcfs.cgroup.types import CgroupReader, Controller
 from pylxcfs.config import ViewConfig
 from pylxcfs.containers import Resolver
 from pylxcfs.content import ContentService
@@ -31,7 +31,7 @@ class Engine:
     hierarchies: tuple[Hierarchy, ...]
     resolver: Resolver
     content: ContentService
-    _reader: V1Reader
+    _reader: CgroupReader
     _builder: ViewBuilder
 
     def render_for_pid(self, file: VirtualFile, pid: int) -> bytes:
@@ -51,18 +51,16 @@ def assemble(view: ViewConfig, proc_root: Path = Path("/proc"), sys_root: Path =
     try:
         with (proc_root / "self/mountinfo").open() as mountinfo:
             hierarchies = parse_hierarchies(mountinfo)
-        mount_points = {name: h.mount_point for h in hierarchies for name in h.names if h.root == "/"}
-        answering = {"memory", "cpu", "cpuset", "blkio"} & mount_points.keys()
-        if not answering:
+        own = parse_membership("/proc/self/cgroup", (proc_root / "self/cgroup").read_bytes())
+        reader = open_layout(hierarchies, own, _file_budget())
+        if not reader.controllers:
             raise StartupError(
-                f"no cgroup v1 controller of {', '.join(c.value for c in Controller)} is mounted: "
-                "nothing could be told about any container"
+                f"no cgroup controller of {', '.join(c.value for c in Controller)} is mounted, "
+                "neither v1 nor v2: nothing could be told about any container"
             )
         host = HostReader(proc_root, sys_root)
-        files = CgroupFiles(mount_points, _file_budget())
     except OSError as error:
         raise StartupError(f"cannot read {error.filename}: {error.strerror}") from error
-    reader = V1Reader(files)
     resolver = Resolver(Processes(host.proc_fd), reader)
     builder = ViewBuilder(reader, view)
     content = ContentService(host, reader, resolver, builder, view.cache_ttl_seconds)

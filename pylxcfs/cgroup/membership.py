@@ -28,8 +28,14 @@ def trim_init_scope(path: CgroupPath) -> CgroupPath:
 
 
 def is_within(path: str, ancestor: str) -> bool:
-    """Tell whether `path` is `ancestor` or below it, by whole components."""
-    return ancestor in {ROOT, path} or path.startswith(ancestor + "/")
+    """Tell whether `path` is `ancestor` or below it, by whole components.
+
+    ``/../x`` is outside of our cgroup namespace, whose root is ``/``: not below it.
+    """
+    if ancestor == path:
+        return True
+    below = path.removeprefix(ancestor.rstrip("/") + "/")
+    return below != path and below.partition("/")[0] != ".."
 
 
 def container_cgroup(caller: CgroupPath, init: CgroupPath) -> CgroupPath:

@@ -1,6 +1,6 @@
 """cgroup v1, told in the words of v2. Source: Documentation/admin-guide/cgroup-v1/ of the kernel."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from pylxcfs.cgroup.effective import tightest, with_ancestors
@@ -25,7 +25,7 @@ from pylxcfs.cgroup.types import (
     ParseError,
 )
 
-_HIERARCHY: Final[Mapping[Controller, str]] = {
+HIERARCHY: Final[Mapping[Controller, str]] = {
     Controller.MEMORY: "memory",
     Controller.CPU: "cpu",
     Controller.CPUSET: "cpuset",
@@ -93,7 +93,7 @@ class V1Reader:
         """Read the CFS quota, and CPU time from cpuacct; a kernel without quotas has no limit."""
         used = self._read_used(paths)
         return CpuStats(
-            max=tightest(self._read_max(path) for path in with_ancestors(paths.get("cpu") or ROOT)),
+            max=tightest(map(self._read_max, self._limiting(paths))),
             usage=CpuTime(sum(t.user_usec for t in used.values()), sum(t.system_usec for t in used.values())),
             used=used,
         )
@@ -130,25 +130,26 @@ class V1Reader:
 
     def at_root(self, paths: CgroupPaths, controller: Controller) -> bool:
         """Tell whether `paths` are in the root for `controller`, or in no such hierarchy."""
-        return (paths.get(_HIERARCHY[controller]) or ROOT) == ROOT
+        hierarchy = HIERARCHY[controller]
+        return self._files.is_root(hierarchy, paths.get(hierarchy))
 
     def exists(self, paths: CgroupPaths) -> bool:
         """Tell whether any of the cgroups that answer is still there."""
-        return any(
-            path != ROOT and self._files.exists(name, path) for name, path in paths if self._files.has(name)
-        )
+        return self._files.any_exists(paths)
 
     def forget(self, paths: CgroupPaths) -> None:
         """Close whatever is kept open for `paths`."""
-        for name, path in paths:
-            if path != ROOT:
-                self._files.forget(name, path)
+        self._files.forget_all(paths)
 
     def _path(self, paths: CgroupPaths, hierarchy: str) -> CgroupPath:
-        path = paths.get(hierarchy)
-        if path is None or not self._files.has(hierarchy):
-            raise ControllerUnavailable(hierarchy)
-        return path
+        return self._files.locate(hierarchy, paths.get(hierarchy))
+
+    def _limiting(self, paths: CgroupPaths) -> Iterator[CgroupPath]:
+        try:
+            path = self._path(paths, "cpu")
+        except ControllerUnavailable:
+            return
+        yield from self._files.upwards("cpu", path)
 
     def _read_int(self, hierarchy: str, path: CgroupPath, name: str) -> int:
         text = self._files.read(hierarchy, path, name)
@@ -173,9 +174,9 @@ class V1Reader:
 
     def _read_used(self, paths: CgroupPaths) -> Mapping[int, CpuTime]:
         """CPU time per CPU; nothing where the container has no cpuacct cgroup of its own."""
-        path = paths.get("cpuacct") or ROOT
-        if path == ROOT or not self._files.has("cpuacct"):
+        if self._files.is_root("cpuacct", paths.get("cpuacct")) or not self._files.has("cpuacct"):
             return {}
+        path = self._path(paths, "cpuacct")
         try:
             text = self._files.read("cpuacct", path, "cpuacct.usage_all")
         except ControllerUnavailable:

@@ -21,7 +21,7 @@ _LAYERS = (
     {"server", "ctl"},
     {"cli"},
 )
-_PURE_CGROUP = ("cgroup.parse", "cgroup.types", "cgroup.membership", "cgroup.effective")
+_PURE_CGROUP = ("cgroup.parse", "cgroup.mountroot", "cgroup.types", "cgroup.membership", "cgroup.effective")
 _PURE = ("view", "cputime", "procfiles", *_PURE_CGROUP)
 _OUTSIDE_WORLD = {"os", "psutil", "trio", "pyfuse3", "subprocess", "socket", "time", "pathlib"}
 
