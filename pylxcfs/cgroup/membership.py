@@ -43,7 +43,8 @@ def container_cgroup(caller: CgroupPath, init: CgroupPath) -> CgroupPath:
 
     A caller in init's cgroup or below it belongs to init's container. Otherwise the pid namespace is
     shared by several containers (Kubernetes ``shareProcessNamespace``): the container is the caller's
-    branch just below what both have in common, or the caller's own cgroup where that is only the root.
+    branch just below what both have in common, or the caller's own cgroup where that is only the root, or
+    above our cgroup namespace's root (``/..``), where it may be the root too.
     """
     init = trim_init_scope(init)
     if is_within(caller, init):
@@ -54,7 +55,7 @@ def container_cgroup(caller: CgroupPath, init: CgroupPath) -> CgroupPath:
         if component != other:
             break
         common.append(component)
-    if not common:
+    if all(component == ".." for component in common):
         return trim_init_scope(caller)
     return CgroupPath("/" + "/".join(mine[: len(common) + 1]))
 
