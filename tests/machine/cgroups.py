@@ -28,8 +28,8 @@ def hierarchies() -> dict[str, Path]:
 
 
 def root_directories() -> list[Path]:
-    """Name the root group of every hierarchy, named ones included."""
-    return [mount.point for mount in mounts() if mount.type == "cgroup"]
+    """Name the root group of every hierarchy, named ones and cgroup2 included."""
+    return [mount.point for mount in mounts() if mount.type in {"cgroup", "cgroup2"}]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,8 @@ class Cgroup:
     def remove(self) -> None:
         """End the group's processes and remove it with all groups below it."""
         wait_for(f"processes of {self.name} end", self._kill_once)
-        for directory in self.directories:
+        # Container runtimes make the group in the hierarchies without controllers too.
+        for directory in (root / self.name for root in root_directories()):
             below = sorted((path for path in directory.glob("**/") if path != directory), reverse=True)
             for group in (*below, directory):
                 with suppress(FileNotFoundError):
