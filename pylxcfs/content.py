@@ -47,9 +47,11 @@ class ContentService:
         try:
             return container, self.read(file, container)
         except CgroupGone:
-            # Removed between two looks: a stale answer about who asks, or the asker is about to end.
+            # Removed between two looks: a stale answer about who asks, or the asker is about to end. A group
+            # of the same name may be there by now, so what is open in any hierarchy is looked up again too.
             if container is not None:
                 self._resolver.forget(container)
+                self._reader.forget(container.paths)
             container = self._resolver.resolve(pid)
         try:
             return container, self.read(file, container)

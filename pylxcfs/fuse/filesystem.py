@@ -10,6 +10,7 @@ import errno
 import functools
 import logging
 import os
+import stat
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final, NoReturn, ParamSpec, TypeVar
@@ -200,8 +201,8 @@ class FileSystem(pyfuse3.Operations):
     async def mknod(
         self, parent_inode: InodeT, name: FileNameT, mode: ModeT, rdev: int, ctx: RequestContext
     ) -> NoReturn:
-        """Refuse a new node."""
-        raise self._no_new_name(parent_inode)
+        """Refuse a new node; a regular one is a new file."""
+        raise self._no_new_name(parent_inode, errno.EACCES if stat.S_ISREG(mode) else errno.EPERM)
 
     @_errno_boundary
     async def mkdir(
