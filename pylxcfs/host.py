@@ -16,7 +16,7 @@ _CHUNK: Final = 1 << 16
 #: second one, only to see the end, would make the kernel write it once more.
 _ONE_RECORD: Final = frozenset({"loadavg", "meminfo", "stat", "uptime"})
 #: Of /sys/devices/system/cpu, read by the name ``cpu/NAME``; not every kernel has all of them.
-_CPU_LISTS: Final = ("enabled", "offline", "online", "possible", "present")
+_CPU_LISTS: Final = ("enabled", "offline", "possible", "present")
 _ONLINE: Final = "cpu/online"
 #: CPU hotplug is rare, and every stat and cpuinfo asks.
 _ONLINE_VALID_SECONDS: Final = 1.0
@@ -62,12 +62,11 @@ class HostReader:
     def __init__(self, proc_root: Path, sys_root: Path) -> None:
         """Open the roots; raises OSError where they are not there."""
         self.proc_fd = os.open(proc_root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        self._fds: dict[str, int] = {}
+        cpu = sys_root / "devices/system/cpu"
+        self._fds = {_ONLINE: os.open(cpu / "online", os.O_RDONLY | os.O_CLOEXEC)}
         for name in _CPU_LISTS:
             with contextlib.suppress(FileNotFoundError):
-                self._fds[f"cpu/{name}"] = os.open(
-                    sys_root / "devices/system/cpu" / name, os.O_RDONLY | os.O_CLOEXEC
-                )
+                self._fds[f"cpu/{name}"] = os.open(cpu / name, os.O_RDONLY | os.O_CLOEXEC)
         self._ticks_per_second = os.sysconf("SC_CLK_TCK")
         self._online = CpuSet()
         self._online_until = 0.0
