@@ -14,6 +14,7 @@ from pylxcfs.containers import Resolver
 from pylxcfs.content import ContentService
 from pylxcfs.errors import StartupError
 from pylxcfs.host import HostReader
+from pylxcfs.hosttree import HostTree
 from pylxcfs.processes import Processes
 from pylxcfs.procfiles.table import VirtualFile
 from pylxcfs.viewbuilder import ViewBuilder
@@ -31,6 +32,7 @@ class Engine:
     hierarchies: tuple[Hierarchy, ...]
     resolver: Resolver
     content: ContentService
+    cpu_tree: HostTree
     _reader: CgroupReader
     _builder: ViewBuilder
 
@@ -59,12 +61,13 @@ def assemble(view: ViewConfig, proc_root: Path = Path("/proc"), sys_root: Path =
                 "neither v1 nor v2: nothing could be told about any container"
             )
         host = HostReader(proc_root, sys_root)
+        cpu_tree = HostTree(sys_root / "devices/system/cpu")
     except OSError as error:
         raise StartupError(f"cannot read {error.filename}: {error.strerror}") from error
     resolver = Resolver(Processes(host.proc_fd), reader)
     builder = ViewBuilder(reader, view)
     content = ContentService(host, reader, resolver, builder, view.cache_ttl_seconds)
-    return Engine(hierarchies, resolver, content, reader, builder)
+    return Engine(hierarchies, resolver, content, cpu_tree, reader, builder)
 
 
 def _file_budget() -> int:

@@ -12,8 +12,9 @@ _PACKAGE = Path(pylxcfs.__file__).parent
 #: From the kernel's words to the command lines: a module imports only from its own line or those above.
 _LAYERS = (
     {"errors", "arguments", "config", "cgroup"},
-    {"host", "view", "pidfile"},
-    {"cputime", "processes", "procfiles"},
+    {"host", "hosttree", "view", "pidfile"},
+    {"cputime", "processes", "sysfiles"},
+    {"procfiles"},
     {"containers"},
     {"viewbuilder"},
     {"content"},
@@ -22,7 +23,7 @@ _LAYERS = (
     {"cli"},
 )
 _PURE_CGROUP = ("cgroup.parse", "cgroup.mountroot", "cgroup.types", "cgroup.membership", "cgroup.effective")
-_PURE = ("view", "cputime", "procfiles", *_PURE_CGROUP)
+_PURE = ("view", "cputime", "procfiles", "sysfiles", *_PURE_CGROUP)
 _OUTSIDE_WORLD = {"os", "psutil", "trio", "pyfuse3", "subprocess", "socket", "time", "pathlib"}
 
 
