@@ -11,7 +11,7 @@ IMAGE ?= ubuntu
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
-RUN_PACKAGES := libfuse3-dev fuse3 pkg-config gcc libc6-dev python3-dev python3-venv
+RUN_PACKAGES := python3-venv gcc libc6-dev python3-dev
 TEST_PACKAGES := $(RUN_PACKAGES) docker.io busybox-static debootstrap lxcfs htop procps util-linux strace user-mode-linux
 
 .PHONY: run test check bench run-packages test-packages
@@ -41,7 +41,7 @@ run-packages:
 test-packages:
 	@scripts/install-packages $(TEST_PACKAGES)
 
-# Packages first (order-only): the venv needs python3-venv, and pyfuse3 is compiled against libfuse3.
+# Packages first (order-only): the venv needs python3-venv, and psutil a compiler where PyPI has no wheel of it.
 $(STAMP): pyproject.toml | run-packages
 	@$(BIN)/python -c '' 2>/dev/null || { \
 	    for python in python3 python3.14 python3.13 python3.12 python3.11 /usr/bin/python3; do \

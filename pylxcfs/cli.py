@@ -164,7 +164,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _set_up_logging(config.log_level)
         for option in not_yet:
             _LOG.warning("%s has no effect yet", option)
-        # Only now: -h and errors in the command line should not wait for pyfuse3 and trio.
+        # Only now: -h and errors in the command line should not wait for trio.
         from pylxcfs import server  # noqa: PLC0415
 
         return server.run(config)

@@ -6,15 +6,14 @@ import logging
 import signal
 from typing import Final
 
-import pyfuse3
 import trio
 
 from pylxcfs import __version__
 from pylxcfs.assembly import Engine, assemble
 from pylxcfs.config import Config
 from pylxcfs.fuse.connection import Connection, open_connection, parse_mount_options, prepare_mount_point
-from pylxcfs.fuse.driver import SessionLoop
 from pylxcfs.fuse.filesystem import FileSystem
+from pylxcfs.fuse.session import Session
 from pylxcfs.fuse.tree import Tree
 from pylxcfs.pidfile import PidFile
 from pylxcfs.procfiles.table import VIRTUAL_FILES
@@ -35,18 +34,16 @@ def run(config: Config) -> int:
         connection = open_connection(config.mount_point, options)
         cleanup.callback(connection.unmount)
         file_system = FileSystem(Tree(VIRTUAL_FILES, engine.cpu_tree), engine.content)
-        pyfuse3.init(file_system, f"/dev/fd/{connection.fd}", options=set())
-        cleanup.callback(pyfuse3.close, unmount=False)
         _log_start(config, engine)
         # What is here now stays; the collector need not walk it again while a reader waits.
         gc.collect()
         gc.freeze()
-        trio.run(_serve, SessionLoop(connection.fd), connection, engine)
+        trio.run(_serve, Session(connection.fd, file_system), connection, engine)
         _log.info("stopped serving %s", config.mount_point)
     return 0
 
 
-async def _serve(loop: SessionLoop, connection: Connection, engine: Engine) -> None:
+async def _serve(loop: Session, connection: Connection, engine: Engine) -> None:
     """Run the serving thread, and the control plane beside it."""
     async with trio.open_nursery() as control:
         control.start_soon(_stop_on_signal, loop, connection)
@@ -55,7 +52,7 @@ async def _serve(loop: SessionLoop, connection: Connection, engine: Engine) -> N
         control.cancel_scope.cancel()
 
 
-async def _stop_on_signal(loop: SessionLoop, connection: Connection) -> None:
+async def _stop_on_signal(loop: Session, connection: Connection) -> None:
     with trio.open_signal_receiver(*_STOP_SIGNALS) as signals:
         async for number in signals:
             _log.info("%s: unmounting", signal.Signals(number).name)
@@ -64,7 +61,7 @@ async def _stop_on_signal(loop: SessionLoop, connection: Connection) -> None:
             return
 
 
-async def _prune(loop: SessionLoop, engine: Engine) -> None:
+async def _prune(loop: Session, engine: Engine) -> None:
     while True:
         await trio.sleep(_PRUNE_SECONDS)
         loop.post(engine.prune)

@@ -1,277 +1,246 @@
-"""The FUSE operations. The one place where exceptions become errnos.
+"""The answers to FUSE requests. The one place where exceptions become errnos.
 
 What is not supported answers as the kernel's own /proc does: opening for writing is allowed to those whom
 the mode allows it (root), writing is EIO, new names are ENOENT, removing is EPERM; and below sys/ as its
 /sys does: opening for writing and creating are EACCES, everything else is EPERM. Permissions are checked by
-the kernel (``default_permissions``). No handler suspends, see `pylxcfs.fuse.driver`.
+the kernel (``default_permissions``).
 """
 
 import errno
-import functools
 import logging
 import os
 import stat
 import time
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Final, NoReturn, ParamSpec, TypeVar
-
-import pyfuse3
-from pyfuse3 import FileHandleT, FileInfo, FileNameT, FUSEError, InodeT, ModeT, RequestContext
+from collections.abc import Callable, Mapping
+from typing import Final
 
 from pylxcfs.content import ContentService
+from pylxcfs.fuse import wire
 from pylxcfs.fuse.handles import Handles, Listing, OpenFile, OpenHostFile, Readable
 from pylxcfs.fuse.node import Node
 from pylxcfs.fuse.tree import Tree
+from pylxcfs.fuse.wire import Handle, Inode, Opcode, Request
 from pylxcfs.hosttree import HostTreeError
 
 _log = logging.getLogger(__name__)
 _LOG_INTERVAL_SECONDS: Final = 10.0
-_STATFS_BLOCK: Final = 4096
-_NAME_MAX: Final = 255
 
-P = ParamSpec("P")
-T = TypeVar("T")
+_Handler = Callable[[Request], bytes]
 
 
-def _errno_boundary(handler: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
-    """Answer EIO for whatever a handler did not foresee: an escaped exception would end the mount."""
-    last_logged = -_LOG_INTERVAL_SECONDS
+class FuseError(Exception):
+    """An errno for whoever asks."""
 
-    @functools.wraps(handler)
-    async def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
-        nonlocal last_logged
-        try:
-            return await handler(*args, **kwargs)
-        except FUSEError:
-            raise
-        except HostTreeError as error:
-            raise FUSEError(error.number) from error
-        except Exception as error:
-            now = time.monotonic()
-            if now - last_logged >= _LOG_INTERVAL_SECONDS:
-                last_logged = now
-                _log.exception("%s failed; its reader gets EIO", handler.__name__)
-            raise FUSEError(errno.EIO) from error
-
-    return guarded
+    def __init__(self, number: int) -> None:
+        """Take the errno."""
+        super().__init__(errno.errorcode[number])
+        self.number = number
 
 
-class FileSystem(pyfuse3.Operations):
+class FileSystem:
     """Answers the kernel from the tree and the content service."""
 
     def __init__(self, tree: Tree, content: ContentService) -> None:
         """Serve `tree`, with the virtual files' content from `content`."""
-        super().__init__()
         self._tree = tree
         self._content = content
         self._files: Handles[Readable] = Handles()
         self._listings: Handles[Listing] = Handles()
+        self._last_logged = -_LOG_INTERVAL_SECONDS
+        self._handlers: Mapping[int, _Handler] = {
+            Opcode.INIT: self._init,
+            Opcode.LOOKUP: self._look_up,
+            Opcode.GETATTR: self._get_attributes,
+            Opcode.SETATTR: self._set_attributes,
+            Opcode.READLINK: self._read_link,
+            Opcode.OPEN: self._open,
+            Opcode.READ: self._read,
+            Opcode.RELEASE: self._release,
+            Opcode.OPENDIR: self._open_directory,
+            Opcode.READDIR: self._read_directory,
+            Opcode.RELEASEDIR: self._release_directory,
+            Opcode.STATFS: lambda _request: wire.pack_statfs(),
+            Opcode.LISTXATTR: self._list_xattrs,
+            Opcode.DESTROY: lambda _request: b"",
+            Opcode.WRITE: _refuse(errno.EIO),
+            Opcode.FSYNC: _refuse(errno.EINVAL),
+            Opcode.FSYNCDIR: _refuse(errno.EINVAL),
+            Opcode.UNLINK: _refuse(errno.EPERM),
+            Opcode.RMDIR: _refuse(errno.EPERM),
+            Opcode.MKDIR: self._refuse_name,
+            Opcode.SYMLINK: self._refuse_name,
+            Opcode.LINK: self._refuse_name,
+            Opcode.CREATE: self._refuse_file,
+            Opcode.MKNOD: self._refuse_node,
+            Opcode.RENAME: lambda request: self._refuse_rename(request, wire.RENAME_IN.size),
+            Opcode.RENAME2: lambda request: self._refuse_rename(request, wire.RENAME2_IN.size),
+        }
 
-    @_errno_boundary
-    async def lookup(
-        self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext
-    ) -> pyfuse3.EntryAttributes:
+    def answer(self, request: Request) -> tuple[int, bytes]:
+        """Return an errno, or 0 and the answer's body; raises nothing.
+
+        ENOSYS for what is unknown: the kernel then never asks again (FLUSH, ACCESS, POLL), or tells
+        EOPNOTSUPP (extended attributes).
+        """
+        handler = self._handlers.get(request.opcode)
+        if handler is None:
+            return errno.ENOSYS, b""
+        try:
+            return 0, handler(request)
+        except (FuseError, HostTreeError) as error:
+            return error.number, b""
+        except Exception:  # noqa: BLE001 - the boundary: what escapes would end serving for all
+            now = time.monotonic()
+            if now - self._last_logged >= _LOG_INTERVAL_SECONDS:
+                self._last_logged = now
+                _log.exception("FUSE request %d failed; its reader gets EIO", request.opcode)
+            return errno.EIO, b""
+
+    def _init(self, request: Request) -> bytes:
+        """Agree on a version."""
+        major, minor, max_readahead, _flags = request.unpack(wire.INIT_IN)
+        if major != wire.MAJOR:
+            raise FuseError(errno.EPROTO)
+        return wire.pack_init(minor, max_readahead)
+
+    def _look_up(self, request: Request) -> bytes:
         """Find a name in a directory. The answer is the same for all: the kernel shares it between them."""
-        node = self._tree.child(self._node(parent_inode), name)
+        node = self._tree.child(self._node(request.inode), request.name)
         if node is None:
-            raise FUSEError(errno.ENOENT)
-        return node.attributes
+            raise FuseError(errno.ENOENT)
+        return node.attributes.pack_entry()
 
-    @_errno_boundary
-    async def getattr(self, inode: InodeT, ctx: RequestContext) -> pyfuse3.EntryAttributes:
+    def _get_attributes(self, request: Request) -> bytes:
         """Return a node's attributes; the kernel asks for a CPU's directory on every way through it."""
-        node = self._node(inode)
-        self._refuse_hidden(node, ctx)
-        return node.attributes
+        node = self._node(request.inode)
+        self._refuse_hidden(node, request.pid)
+        return node.attributes.pack_attributes()
 
-    @_errno_boundary
-    async def readlink(self, inode: InodeT, ctx: RequestContext) -> FileNameT:
+    def _set_attributes(self, request: Request) -> bytes:
+        """Truncating and touching change nothing, as in /proc; owner and mode cannot be changed."""
+        what, _padding = request.unpack(wire.SETATTR_IN)
+        if what & (wire.SETATTR_MODE | wire.SETATTR_UID | wire.SETATTR_GID):
+            raise FuseError(errno.EPERM)
+        return self._node(request.inode).attributes.pack_attributes()
+
+    def _read_link(self, request: Request) -> bytes:
         """Return where a symbolic link points."""
-        node = self._node(inode)
+        node = self._node(request.inode)
         if node.host_path is None:
-            raise FUSEError(errno.EINVAL)
-        return FileNameT(os.fsencode(self._tree.cpu_tree.read_link(node.host_path)))
+            raise FuseError(errno.EINVAL)
+        return os.fsencode(self._tree.cpu_tree.read_link(node.host_path))
 
-    async def forget(self, inode_list: Sequence[tuple[InodeT, int]]) -> None:
-        """Nothing to do: nodes are fixed."""
-
-    @_errno_boundary
-    async def open(self, inode: InodeT, flags: int, ctx: RequestContext) -> FileInfo:
-        """Render the file for who asks; a read has no asker, and the asker may be gone by then."""
-        node = self._node(inode)
+    def _open(self, request: Request) -> bytes:
+        """Render the file for who asks; whoever reads may be another process, and the asker gone."""
+        node = self._node(request.inode)
+        flags, _open_flags = request.unpack(wire.OPEN_IN)
         opened: Readable
         if node.in_sysfs and flags & os.O_ACCMODE != os.O_RDONLY:
-            raise FUSEError(errno.EACCES)
+            raise FuseError(errno.EACCES)
         if node.file is not None:
-            container, content = self._content.open(node.file, ctx.pid)
+            container, content = self._content.open(node.file, request.pid)
             opened = OpenFile(self._content, node.file, container, content)
         elif node.host_path is None or node.is_directory:
-            raise FUSEError(errno.EISDIR)
+            raise FuseError(errno.EISDIR)
         else:
             opened = OpenHostFile(self._tree.cpu_tree, node.host_path)
-        return FileInfo(fh=self._files.add(opened), direct_io=True)
+        return wire.pack_open(self._files.add(opened), wire.OPEN_DIRECT_IO)
 
-    @_errno_boundary
-    async def read(self, fh: FileHandleT, off: int, size: int) -> bytes:
-        """Return a part of the file."""
-        opened = self._files.get(fh)
+    def _read(self, request: Request) -> bytes:
+        """Return a part of the file, but only to a process that reads (docs/adr/0009-no-page-cache.md)."""
+        handle, offset, size, read_flags = request.unpack(wire.READ_IN)
+        if not read_flags & wire.READ_LOCKOWNER:
+            raise FuseError(errno.EINVAL)
+        opened = self._files.get(Handle(handle))
         if opened is None:
-            raise FUSEError(errno.EBADF)
-        return opened.read(off, size)
+            raise FuseError(errno.EBADF)
+        return opened.read(offset, size)
 
-    async def flush(self, fh: FileHandleT) -> None:
-        """Tell the kernel never to ask again."""
-        raise FUSEError(errno.ENOSYS)
-
-    @_errno_boundary
-    async def release(self, fh: FileHandleT) -> None:
+    def _release(self, request: Request) -> bytes:
         """Close a file."""
-        self._files.remove(fh)
+        self._files.remove(Handle(request.unpack(wire.HANDLE_IN)[0]))
+        return b""
 
-    @_errno_boundary
-    async def opendir(self, inode: InodeT, ctx: RequestContext) -> FileHandleT:
-        """List a directory for who asks: readdir has no asker."""
-        node = self._node(inode)
+    def _open_directory(self, request: Request) -> bytes:
+        """List a directory for who asks, once: a listing that goes on must not change in between."""
+        node = self._node(request.inode)
         if not node.is_directory:
-            raise FUSEError(errno.ENOTDIR)
-        self._refuse_hidden(node, ctx)
-        return self._listings.add(self._list(node, ctx))
+            raise FuseError(errno.ENOTDIR)
+        self._refuse_hidden(node, request.pid)
+        return wire.pack_open(self._listings.add(self._list(node, request.pid)), 0)
 
-    @_errno_boundary
-    async def readdir(self, fh: FileHandleT, start_id: int, token: pyfuse3.ReaddirToken) -> None:
-        """Give a directory's entries from number `start_id` on."""
-        listing = self._listings.get(fh)
+    def _read_directory(self, request: Request) -> bytes:
+        """Give a directory's entries from a number on."""
+        handle, start, size, _read_flags = request.unpack(wire.READ_IN)
+        listing = self._listings.get(Handle(handle))
         if listing is None:
-            raise FUSEError(errno.EBADF)
-        for number in range(start_id, len(listing)):
-            if not pyfuse3.readdir_reply(token, *listing[number], number + 1):
-                break
+            raise FuseError(errno.EBADF)
+        return wire.pack_directory(listing, start, size)
 
-    @_errno_boundary
-    async def releasedir(self, fh: FileHandleT) -> None:
+    def _release_directory(self, request: Request) -> bytes:
         """Close a directory."""
-        self._listings.remove(fh)
+        self._listings.remove(Handle(request.unpack(wire.HANDLE_IN)[0]))
+        return b""
 
-    @_errno_boundary
-    async def statfs(self, ctx: RequestContext) -> pyfuse3.StatvfsData:
-        """Describe a file system without blocks, as procfs does."""
-        data = pyfuse3.StatvfsData()
-        data.f_bsize = data.f_frsize = _STATFS_BLOCK
-        data.f_namemax = _NAME_MAX
-        return data
+    def _list_xattrs(self, request: Request) -> bytes:
+        """There are none."""
+        return wire.pack_no_xattrs(request.unpack(wire.OPEN_IN)[0])
 
-    @_errno_boundary
-    async def setattr(
-        self,
-        inode: InodeT,
-        attr: pyfuse3.EntryAttributes,
-        fields: pyfuse3.SetattrFields,
-        fh: FileHandleT | None,
-        ctx: RequestContext,
-    ) -> pyfuse3.EntryAttributes:
-        """Truncating and touching change nothing, as in /proc; owner and mode cannot be changed."""
-        if fields.update_mode or fields.update_uid or fields.update_gid:
-            raise FUSEError(errno.EPERM)
-        return self._node(inode).attributes
+    def _refuse_name(self, request: Request) -> bytes:
+        """Refuse a new directory, symbolic link or hard link."""
+        raise self._no_new_name(request.inode)
 
-    async def write(self, fh: FileHandleT, off: int, buf: bytes) -> int:
-        """Refuse: no write reaches the host."""
-        raise FUSEError(errno.EIO)
-
-    async def fsync(self, fh: FileHandleT, datasync: bool) -> None:
-        """Refuse as procfs does."""
-        raise FUSEError(errno.EINVAL)
-
-    async def fsyncdir(self, fh: FileHandleT, datasync: bool) -> None:
-        """Refuse as procfs does."""
-        raise FUSEError(errno.EINVAL)
-
-    async def listxattr(self, inode: InodeT, ctx: RequestContext) -> Sequence[pyfuse3.XAttrNameT]:
-        """There are none. Getting and setting stay ENOSYS, which the kernel tells as EOPNOTSUPP."""
-        return []
-
-    @_errno_boundary
-    async def create(
-        self, parent_inode: InodeT, name: FileNameT, mode: ModeT, flags: int, ctx: RequestContext
-    ) -> NoReturn:
+    def _refuse_file(self, request: Request) -> bytes:
         """Refuse a new file."""
-        raise self._no_new_name(parent_inode, errno.EACCES)
+        raise self._no_new_name(request.inode, errno.EACCES)
 
-    @_errno_boundary
-    async def mknod(
-        self, parent_inode: InodeT, name: FileNameT, mode: ModeT, rdev: int, ctx: RequestContext
-    ) -> NoReturn:
+    def _refuse_node(self, request: Request) -> bytes:
         """Refuse a new node; a regular one is a new file."""
-        raise self._no_new_name(parent_inode, errno.EACCES if stat.S_ISREG(mode) else errno.EPERM)
+        mode = request.unpack(wire.MKNOD_IN)[0]
+        raise self._no_new_name(request.inode, errno.EACCES if stat.S_ISREG(mode) else errno.EPERM)
 
-    @_errno_boundary
-    async def mkdir(
-        self, parent_inode: InodeT, name: FileNameT, mode: ModeT, ctx: RequestContext
-    ) -> NoReturn:
-        """Refuse a new directory."""
-        raise self._no_new_name(parent_inode)
-
-    @_errno_boundary
-    async def symlink(
-        self, parent_inode: InodeT, name: FileNameT, target: FileNameT, ctx: RequestContext
-    ) -> NoReturn:
-        """Refuse a new symbolic link."""
-        raise self._no_new_name(parent_inode)
-
-    @_errno_boundary
-    async def link(
-        self, inode: InodeT, new_parent_inode: InodeT, new_name: FileNameT, ctx: RequestContext
-    ) -> NoReturn:
-        """Refuse a new name."""
-        raise self._no_new_name(new_parent_inode)
-
-    async def unlink(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> None:
-        """Refuse to remove a file."""
-        raise FUSEError(errno.EPERM)
-
-    async def rmdir(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> None:
-        """Refuse to remove a directory."""
-        raise FUSEError(errno.EPERM)
-
-    @_errno_boundary
-    async def rename(
-        self,
-        parent_inode_old: InodeT,
-        name_old: FileNameT,
-        parent_inode_new: InodeT,
-        name_new: FileNameT,
-        flags: int,
-        ctx: RequestContext,
-    ) -> None:
+    def _refuse_rename(self, request: Request, fixed_size: int) -> bytes:
         """Refuse: the new name cannot be made, or what has it not be removed."""
-        if name_new in self._node(parent_inode_new).children:
-            raise FUSEError(errno.EPERM)
-        raise self._no_new_name(parent_inode_new)
+        directory = Inode(request.unpack(wire.RENAME_IN)[0])
+        old_name = request.name_after(fixed_size)
+        new_name = request.name_after(fixed_size + len(old_name) + 1)
+        if new_name in self._node(directory).children:
+            raise FuseError(errno.EPERM)
+        raise self._no_new_name(directory)
 
-    def _node(self, inode: InodeT) -> Node:
+    def _node(self, inode: Inode) -> Node:
         node = self._tree.node(inode)
         if node is None:
-            raise FUSEError(errno.ESTALE)
+            raise FuseError(errno.ESTALE)
         return node
 
-    def _list(self, node: Node, ctx: RequestContext) -> Listing:
+    def _list(self, node: Node, pid: int) -> Listing:
         """Return a directory's entries without the CPUs that the asker does not see."""
         children = list(self._tree.children(node))
         if any(child.cpu is not None for _, child in children):
-            visible = self._content.visible_cpus(ctx.pid)
+            visible = self._content.visible_cpus(pid)
             children = [
                 (name, child)
                 for name, child in children
                 if visible is None or child.cpu is None or child.cpu in visible
             ]
-        return [(FileNameT(name), child.attributes) for name, child in children]
+        return [(name, child.attributes) for name, child in children]
 
-    def _refuse_hidden(self, node: Node, ctx: RequestContext) -> None:
+    def _refuse_hidden(self, node: Node, pid: int) -> None:
         """Answer ENOENT for the directory of a CPU that the asker does not see."""
         if node.cpu is not None:
-            visible = self._content.visible_cpus(ctx.pid)
+            visible = self._content.visible_cpus(pid)
             if visible is not None and node.cpu not in visible:
-                raise FUSEError(errno.ENOENT)
+                raise FuseError(errno.ENOENT)
 
-    def _no_new_name(self, parent_inode: InodeT, in_sysfs: int = errno.EPERM) -> FUSEError:
-        return FUSEError(in_sysfs if self._node(parent_inode).in_sysfs else errno.ENOENT)
+    def _no_new_name(self, directory: Inode, in_sysfs: int = errno.EPERM) -> FuseError:
+        return FuseError(in_sysfs if self._node(directory).in_sysfs else errno.ENOENT)
+
+
+def _refuse(number: int) -> _Handler:
+    """Return a handler that always answers the same errno."""
+
+    def refuse(_request: Request) -> bytes:
+        raise FuseError(number)
+
+    return refuse

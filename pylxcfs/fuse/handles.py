@@ -6,18 +6,17 @@ from contextlib import suppress
 from itertools import count
 from typing import Generic, Protocol, TypeVar
 
-import pyfuse3
-
 from pylxcfs.cgroup.types import CgroupGone
 from pylxcfs.containers import Container
 from pylxcfs.content import ContentService
+from pylxcfs.fuse.wire import Attributes, Handle
 from pylxcfs.hosttree import HostReadError, HostTree, HostTreeError
 from pylxcfs.procfiles.table import VirtualFile
 
 T = TypeVar("T")
 
 #: The names in a directory, and what the kernel is told about each.
-Listing = Sequence[tuple[pyfuse3.FileNameT, pyfuse3.EntryAttributes]]
+Listing = Sequence[tuple[bytes, Attributes]]
 
 
 class Readable(Protocol):
@@ -92,18 +91,18 @@ class Handles(Generic[T]):
     def __init__(self) -> None:
         """Begin with nothing open."""
         self._numbers: Iterator[int] = count(1)
-        self._open: dict[pyfuse3.FileHandleT, T] = {}
+        self._open: dict[Handle, T] = {}
 
-    def add(self, opened: T) -> pyfuse3.FileHandleT:
+    def add(self, opened: T) -> Handle:
         """Number what was opened."""
-        handle = pyfuse3.FileHandleT(next(self._numbers))
+        handle = Handle(next(self._numbers))
         self._open[handle] = opened
         return handle
 
-    def get(self, handle: pyfuse3.FileHandleT) -> T | None:
+    def get(self, handle: Handle) -> T | None:
         """Return what has this number, if there is anything."""
         return self._open.get(handle)
 
-    def remove(self, handle: pyfuse3.FileHandleT) -> None:
+    def remove(self, handle: Handle) -> None:
         """Forget what was closed."""
         self._open.pop(handle, None)

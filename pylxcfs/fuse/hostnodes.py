@@ -11,13 +11,12 @@ import stat
 from collections.abc import Iterator
 from typing import Final
 
-import pyfuse3
-
 from pylxcfs.fuse.node import Node
+from pylxcfs.fuse.wire import Attributes, Inode
 from pylxcfs.hosttree import HostTree, join
 
 #: The host's tree changes when CPUs and drivers come and go; as rare as the list of online CPUs.
-_VALID_SECONDS: Final = 1.0
+_VALID_SECONDS: Final = 1
 _WRITE_BITS: Final = 0o222
 #: Keeps these numbers apart from the table's, which have 32 bits.
 _HOST_BIT: Final = 1 << 63
@@ -30,11 +29,11 @@ class HostNodes:
     def __init__(self, tree: HostTree) -> None:
         """Serve what is in `tree`."""
         self._tree = tree
-        self._paths: dict[pyfuse3.InodeT, str] = {}
-        self._inodes: dict[str, pyfuse3.InodeT] = {}
+        self._paths: dict[Inode, str] = {}
+        self._inodes: dict[str, Inode] = {}
         self._all_numbered = False
 
-    def node(self, inode: pyfuse3.InodeT) -> Node | None:
+    def node(self, inode: Inode) -> Node | None:
         """Return the entry with this number, None if there is no such; raises HostTreeError if it is gone."""
         path = self._paths.get(inode)
         if path is None and not self._all_numbered:
@@ -58,22 +57,23 @@ class HostNodes:
     def _describe(self, path: str, status: os.stat_result) -> Node:
         is_link = stat.S_ISLNK(status.st_mode)
         cpu = _CPU.fullmatch(path) if stat.S_ISDIR(status.st_mode) else None
-        attributes = pyfuse3.EntryAttributes()
-        attributes.st_ino = self._number(path)
-        attributes.st_mode = pyfuse3.ModeT(status.st_mode if is_link else status.st_mode & ~_WRITE_BITS)
-        attributes.st_nlink = status.st_nlink
-        attributes.st_uid = status.st_uid
-        attributes.st_gid = status.st_gid
-        attributes.st_size = status.st_size
-        attributes.st_atime_ns = status.st_atime_ns
-        attributes.st_mtime_ns = status.st_mtime_ns
-        attributes.st_ctime_ns = status.st_ctime_ns
-        attributes.entry_timeout = _VALID_SECONDS
-        # Whether a CPU is there depends on who asks, so everybody has to ask (docs/adr/0007-cpu-tree.md).
-        attributes.attr_timeout = 0 if cpu else _VALID_SECONDS
+        attributes = Attributes(
+            inode=self._number(path),
+            mode=status.st_mode if is_link else status.st_mode & ~_WRITE_BITS,
+            nlink=status.st_nlink,
+            uid=status.st_uid,
+            gid=status.st_gid,
+            size=status.st_size,
+            atime_ns=status.st_atime_ns,
+            mtime_ns=status.st_mtime_ns,
+            ctime_ns=status.st_ctime_ns,
+            entry_timeout=_VALID_SECONDS,
+            # Whether a CPU is there depends on who asks, so everybody has to ask (docs/adr/0007-cpu-tree.md).
+            attr_timeout=0 if cpu else _VALID_SECONDS,
+        )
         return Node(attributes, in_sysfs=True, host_path=path, cpu=int(cpu[1]) if cpu else None)
 
-    def _number(self, path: str) -> pyfuse3.InodeT:
+    def _number(self, path: str) -> Inode:
         inode = self._inodes.get(path)
         if inode is None:
             hashed = path.encode(errors="surrogateescape")
@@ -87,6 +87,6 @@ class HostNodes:
         return inode
 
 
-def _hash(path: bytes) -> pyfuse3.InodeT:
+def _hash(path: bytes) -> Inode:
     digest = hashlib.blake2b(path, digest_size=8).digest()
-    return pyfuse3.InodeT(int.from_bytes(digest, "big") | _HOST_BIT)
+    return Inode(int.from_bytes(digest, "big") | _HOST_BIT)

@@ -4,8 +4,7 @@ import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import pyfuse3
-
+from pylxcfs.fuse.wire import Attributes, Inode
 from pylxcfs.procfiles.table import VirtualFile
 
 
@@ -13,9 +12,9 @@ from pylxcfs.procfiles.table import VirtualFile
 class Node:
     """A directory, a virtual file, or an entry of the host's; `attributes` is what the kernel is told."""
 
-    attributes: pyfuse3.EntryAttributes
+    attributes: Attributes
     file: VirtualFile | None = None
-    children: Mapping[bytes, pyfuse3.InodeT] = field(default_factory=dict)
+    children: Mapping[bytes, Inode] = field(default_factory=dict)
     #: Answers as the kernel's /sys does, elsewhere as its /proc.
     in_sysfs: bool = False
     #: Below the host's tree; a directory with it has the host's entries besides its children.
@@ -26,4 +25,4 @@ class Node:
     @property
     def is_directory(self) -> bool:
         """Tell a directory from everything else."""
-        return stat.S_ISDIR(self.attributes.st_mode)
+        return stat.S_ISDIR(self.attributes.mode)

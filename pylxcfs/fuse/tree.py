@@ -7,19 +7,19 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
-import pyfuse3
-
 from pylxcfs.fuse.hostnodes import HostNodes
 from pylxcfs.fuse.node import Node
+from pylxcfs.fuse.wire import ROOT_INODE, Attributes, Inode
 from pylxcfs.hosttree import HostTree, HostTreeError
 from pylxcfs.procfiles.table import CPU_DIRECTORY, VirtualFile
 
 #: Nothing about a node of the table ever changes, so the kernel may remember it for as long as it likes.
-_FOREVER_SECONDS: Final = 86400.0
+_FOREVER_SECONDS: Final = 86400
 _DIRECTORY_MODE: Final = stat.S_IFDIR | 0o555
 _FILE_MODE: Final = stat.S_IFREG | 0o444
-#: sysfs calls every attribute file as long as a page.
-_SYSFS_FILE_SIZE: Final = 4096
+#: What sysfs says of its files. Not procfs' 0: with it sendfile(2) would see an empty file, and the kernel
+#: would not ask us (docs/adr/0009-no-page-cache.md). A whole page is what wc(1) and tail(1) know from sysfs.
+_FILE_SIZE: Final = 4096
 
 
 class Tree:
@@ -32,7 +32,7 @@ class Tree:
         self.cpu_tree = cpu_tree
         self._host = HostNodes(cpu_tree)
 
-    def node(self, inode: pyfuse3.InodeT) -> Node | None:
+    def node(self, inode: Inode) -> Node | None:
         """Return the node with this number, if there is one; raises HostTreeError where it is gone."""
         return self._nodes.get(inode) or self._host.node(inode)
 
@@ -57,14 +57,14 @@ class Tree:
                 yield name, self._nodes[inode]
             return
         for name, node in self._host.children(directory.host_path):
-            inode = directory.children.get(name, node.attributes.st_ino)
+            inode = directory.children.get(name, node.attributes.inode)
             yield name, self._nodes.get(inode, node)
 
 
-def build_nodes(files: Iterable[VirtualFile]) -> Mapping[pyfuse3.InodeT, Node]:
+def build_nodes(files: Iterable[VirtualFile]) -> Mapping[Inode, Node]:
     """Return the nodes of the table by inode number."""
     by_path = {file.path: file for file in files}
-    children: dict[str, dict[bytes, pyfuse3.InodeT]] = {"": {}}
+    children: dict[str, dict[bytes, Inode]] = {"": {}}
     for path in sorted(by_path):
         name = path
         while name:
@@ -74,16 +74,15 @@ def build_nodes(files: Iterable[VirtualFile]) -> Mapping[pyfuse3.InodeT, Node]:
     created_ns = time.time_ns()
     nodes = {}
     for path, below in children.items():
-        attributes = _attributes(path, _DIRECTORY_MODE, created_ns)
-        # 1 means that links do not tell how many directories are in it: that depends on who asks.
-        attributes.st_nlink = 1 if path == CPU_DIRECTORY else 2
-        host_path = "" if path == CPU_DIRECTORY else None
+        in_cpu_directory = path == CPU_DIRECTORY
+        # 1 link means that links do not tell how many directories are in it: that depends on who asks.
+        attributes = _attributes(path, _DIRECTORY_MODE, created_ns, nlink=1 if in_cpu_directory else 2)
+        host_path = "" if in_cpu_directory else None
         nodes[_inode(path)] = Node(
             attributes, children=below, in_sysfs=_is_in_sysfs(path), host_path=host_path
         )
     for path, file in by_path.items():
-        attributes = _attributes(path, _FILE_MODE, created_ns)
-        attributes.st_size = _SYSFS_FILE_SIZE if _is_in_sysfs(path) else 0
+        attributes = _attributes(path, _FILE_MODE, created_ns, size=_FILE_SIZE)
         nodes[_inode(path)] = Node(attributes, file, in_sysfs=_is_in_sysfs(path))
     return nodes
 
@@ -92,17 +91,20 @@ def _is_in_sysfs(path: str) -> bool:
     return path.partition("/")[0] == "sys"
 
 
-def _inode(path: str) -> pyfuse3.InodeT:
+def _inode(path: str) -> Inode:
     """Number a path. A function of the path alone: another version of the table agrees on what both have."""
-    return pyfuse3.InodeT(zlib.crc32(path.encode()) + 2) if path else pyfuse3.ROOT_INODE
+    return Inode(zlib.crc32(path.encode()) + 2) if path else ROOT_INODE
 
 
-def _attributes(path: str, mode: int, created_ns: int) -> pyfuse3.EntryAttributes:
-    attributes = pyfuse3.EntryAttributes()
-    attributes.st_ino = _inode(path)
-    attributes.st_mode = pyfuse3.ModeT(mode)
-    attributes.st_nlink = 1
-    attributes.st_size = 0
-    attributes.st_atime_ns = attributes.st_mtime_ns = attributes.st_ctime_ns = created_ns
-    attributes.entry_timeout = attributes.attr_timeout = _FOREVER_SECONDS
-    return attributes
+def _attributes(path: str, mode: int, created_ns: int, *, nlink: int = 1, size: int = 0) -> Attributes:
+    return Attributes(
+        inode=_inode(path),
+        mode=mode,
+        nlink=nlink,
+        size=size,
+        atime_ns=created_ns,
+        mtime_ns=created_ns,
+        ctime_ns=created_ns,
+        entry_timeout=_FOREVER_SECONDS,
+        attr_timeout=_FOREVER_SECONDS,
+    )

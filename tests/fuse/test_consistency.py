@@ -203,13 +203,15 @@ def test_first_read_in_the_middle(daemon: Daemon) -> None:
 
 @pytest.mark.parametrize("file", ["cpuinfo", "meminfo", "stat", "swaps", "uptime"])
 def test_sendfile(daemon: Daemon, new_directory: Callable[[str], Path], file: str) -> None:
-    """Programs that copy with sendfile(2), like busybox' cat and Go's io.Copy, get the whole file."""
+    """sendfile(2) would share the page cache between containers, so it fails and programs read(2) instead."""
     copy = new_directory("copy") / file
     with (daemon.proc / file).open("rb") as source, copy.open("wb") as target:
-        while os.sendfile(target.fileno(), source.fileno(), None, 1 << 20):
-            pass
-        os.lseek(source.fileno(), 0, os.SEEK_SET)
-        assert source.read().count(b"\n") == copy.read_bytes().count(b"\n") > 0
+        for _ in range(2):
+            with pytest.raises(OSError, match="Invalid argument"):
+                os.sendfile(target.fileno(), source.fileno(), None, 1 << 20)
+        assert b"\n" in source.read()
+    printed = subprocess.run(["busybox", "cat", daemon.proc / file], check=True, capture_output=True).stdout
+    assert (daemon.proc / file).read_bytes().count(b"\n") == printed.count(b"\n") > 0
 
 
 def test_one_byte_at_a_time(daemon: Daemon) -> None:

@@ -1,5 +1,6 @@
 """What processes in real containers read."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -441,6 +442,29 @@ for line in sys.stdin:
 def _move(pid: int, group: Cgroup) -> None:
     for directory in group.directories:
         (directory / "cgroup.procs").write_text(str(pid))
+
+
+def test_splice_never_crosses_containers(make_container: MakeContainer) -> None:
+    """What one container copies inside the kernel is not there for another that holds the same file open."""
+    small, large = (make_container(Limits(memory=size * MIB)) for size in (50, 100))
+    program = """
+import os, sys
+file = os.open("/proc/meminfo", os.O_RDONLY)
+for line in sys.stdin:
+    reader, writer = os.pipe()
+    try:
+        os.splice(file, writer, 4096, offset_src=0)
+        print(os.read(reader, 4096).split()[1].decode(), flush=True)
+    except OSError as error:
+        print(error.errno, flush=True)
+"""
+    with talking(large, program) as ask:
+        answers = {ask()}
+        for _ in range(20):
+            assert total(small) == 50 * 1024
+            small.run("busybox", "cat", "/proc/meminfo")
+            answers.add(ask())
+    assert answers == {f"{errno.EINVAL}\n"}
 
 
 def test_reader_vanishes(daemon: Daemon, make_container: MakeContainer) -> None:

@@ -3,12 +3,11 @@
 import errno
 import os
 import stat
-from collections.abc import Coroutine
+import struct
+from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, TypeVar, cast
+from typing import cast
 
-import pyfuse3
 import pytest
 
 from pylxcfs.cgroup.types import CpuSet
@@ -17,13 +16,13 @@ from pylxcfs.content import ContentService
 from pylxcfs.fuse import hostnodes
 from pylxcfs.fuse.filesystem import FileSystem
 from pylxcfs.fuse.tree import Tree, build_nodes
+from pylxcfs.fuse.wire import Handle, Inode, Opcode
 from pylxcfs.host import HostSnapshot
 from pylxcfs.hosttree import HostReadError, HostTree
 from pylxcfs.procfiles.table import CPU_DIRECTORY, VIRTUAL_FILES, VirtualFile
 from pylxcfs.sysfiles import cpulists
 from pylxcfs.view import CpuTimes, CpuView, ResourceView
-
-T = TypeVar("T")
+from tests.unit.kernel import Entry, Kernel, Refused
 
 HOST, ONE, TWO = 1, 2, 3
 #: Who sees what; None is the host.
@@ -58,25 +57,11 @@ class Content:
         return VISIBLE[pid]
 
 
-def context(pid: int) -> pyfuse3.RequestContext:
-    """Return who asks."""
-    return cast("pyfuse3.RequestContext", SimpleNamespace(pid=pid, uid=0, gid=0, umask=0))
-
-
-def run(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a handler, which must not suspend."""
-    try:
-        coroutine.send(None)
-    except StopIteration as done:
-        return cast("T", done.value)
-    raise AssertionError("the handler suspended")
-
-
-def refusal(coroutine: Coroutine[Any, Any, Any]) -> int:
-    """Return the errno that a handler refuses with."""
-    with pytest.raises(pyfuse3.FUSEError) as refused:
-        run(coroutine)
-    return refused.value.errno
+def refusal(call: Callable[[], object]) -> int:
+    """Return the errno that a request is refused with."""
+    with pytest.raises(Refused) as refused:
+        call()
+    return refused.value.number
 
 
 @pytest.fixture
@@ -99,44 +84,20 @@ def host(tmp_path: Path) -> Path:
     return tmp_path
 
 
-class Mounted:
-    """A file system over a host's directory, and ways through it."""
+class Mounted(Kernel):
+    """Asks a file system over a host's directory."""
 
     def __init__(self, host: HostTree) -> None:
         """Serve the whole table."""
-        self.fs = FileSystem(Tree(VIRTUAL_FILES, host), cast("ContentService", Content()))
+        super().__init__(FileSystem(Tree(VIRTUAL_FILES, host), cast("ContentService", Content())))
 
-    def find(self, path: str) -> pyfuse3.EntryAttributes:
-        """Look a path below the CPU directory up."""
-        inode = pyfuse3.ROOT_INODE
-        for name in f"{CPU_DIRECTORY}/{path}".rstrip("/").split("/"):
-            found = run(self.fs.lookup(inode, pyfuse3.FileNameT(name.encode()), context(HOST)))
-            inode = found.st_ino
-        return found
+    def below(self, path: str) -> Entry:
+        """Find a path below the CPU directory."""
+        return self.find(f"{CPU_DIRECTORY}/{path}".rstrip("/"))
 
-    def names(self, path: str, pid: int, monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
-        """List a directory for `pid` in pieces of two: names and modes."""
-        listed: dict[str, int] = {}
-        piece: list[int] = []
-
-        def reply(_token: object, name: bytes, attributes: pyfuse3.EntryAttributes, next_id: int) -> bool:
-            if len(piece) == 2:
-                return False
-            piece.append(next_id)
-            listed[os.fsdecode(name)] = attributes.st_mode
-            return True
-
-        monkeypatch.setattr(pyfuse3, "readdir_reply", reply)
-        handle = run(self.fs.opendir(self.find(path).st_ino, context(pid)))
-        start = 0
-        while True:
-            piece.clear()
-            run(self.fs.readdir(handle, start, cast("pyfuse3.ReaddirToken", None)))
-            if not piece:
-                break
-            start = piece[-1]
-        run(self.fs.releasedir(handle))
-        return listed
+    def open_below(self, path: str, flags: int, pid: int) -> Handle:
+        """Open a file below the CPU directory."""
+        return self.open_inode(self.below(path).inode, flags, pid)
 
 
 @pytest.fixture
@@ -148,57 +109,49 @@ def mounted(host: Path) -> Mounted:
 @pytest.mark.parametrize(
     "pid, cpus", [(HOST, {"cpu0", "cpu1", "cpu10"}), (ONE, {"cpu1"}), (TWO, {"cpu0", "cpu10"})]
 )
-def test_listing_has_the_visible_cpus(
-    mounted: Mounted, pid: int, cpus: set[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_listing_has_the_visible_cpus(mounted: Mounted, pid: int, cpus: set[str]) -> None:
     """A CPU's directory is listed for those who see it, as a directory; all else is listed for everyone."""
-    listed = mounted.names("", pid, monkeypatch)
+    listed = mounted.list(mounted.below("").inode, pid, 80)
     assert cpus | LISTS - {"enabled"} | {"kernel_max", "cpufreq", "probe", "secret"} == listed.keys()
     assert cpus | {"cpufreq"} == {name for name, mode in listed.items() if stat.S_ISDIR(mode)}
 
 
 def test_hidden_cpu(mounted: Mounted) -> None:
     """Looking a hidden CPU up tells nobody anything; what tells of it is refused, and asked for each time."""
-    cpu0 = mounted.find("cpu0")
+    cpu0 = mounted.below("cpu0")
     assert (0, True) == (cpu0.attr_timeout, cpu0.entry_timeout > 0)
-    for refused in (
-        mounted.fs.getattr(cpu0.st_ino, context(ONE)),
-        mounted.fs.opendir(cpu0.st_ino, context(ONE)),
-    ):
-        assert errno.ENOENT == refusal(refused)
-    assert 0o40555 == run(mounted.fs.getattr(cpu0.st_ino, context(TWO))).st_mode
-    assert mounted.find("cpufreq").attr_timeout > 0
+    assert errno.ENOENT == refusal(lambda: mounted.get_attributes(cpu0.inode, ONE))
+    assert errno.ENOENT == refusal(lambda: mounted.list(cpu0.inode, ONE, 99))
+    assert 0o40555 == mounted.get_attributes(cpu0.inode, TWO).mode
+    assert mounted.below("cpufreq").attr_timeout > 0
 
 
 def test_modes_lose_only_write_bits(mounted: Mounted) -> None:
     """Who may read is up to the host; nobody may write."""
-    modes = {path: mounted.find(path).st_mode for path in ("cpu1", "cpu1/online", "probe", "secret")}
+    modes = {path: mounted.below(path).mode for path in ("cpu1", "cpu1/online", "probe", "secret")}
     assert {"cpu1": 0o40555, "cpu1/online": 0o100444, "probe": 0o100000, "secret": 0o100400} == modes
-    assert 0o120777 == mounted.find("cpu1/node0").st_mode
+    assert 0o120777 == mounted.below("cpu1/node0").mode
 
 
 def test_host_content(mounted: Mounted) -> None:
     """Below a CPU everything is the host's; the lists are rendered for who asks."""
-    fs = mounted.fs
-    core_id = run(fs.open(mounted.find("cpu10/topology/core_id").st_ino, os.O_RDONLY, context(TWO))).fh
-    assert (b"cp", b"u10\n", b"") == tuple(
-        run(fs.read(core_id, at, size)) for at, size in ((0, 2), (2, 99), (6, 9))
-    )
-    node0 = mounted.find("cpu1/node0").st_ino
-    assert b"../../node/node0" == run(fs.readlink(node0, context(ONE)))
-    online = run(fs.open(mounted.find("online").st_ino, os.O_RDONLY, context(TWO))).fh
-    assert f"{CPU_DIRECTORY}/online {TWO}\n".encode() == run(fs.read(online, 0, 99))
+    core_id = mounted.open_below("cpu10/topology/core_id", os.O_RDONLY, TWO)
+    reads = [mounted.read(core_id, offset, size) for offset, size in ((0, 2), (2, 99), (6, 9))]
+    assert [b"cp", b"u10\n", b""] == reads
+    assert b"../../node/node0" == mounted.read_link(mounted.below("cpu1/node0").inode)
+    online = mounted.open_below("online", os.O_RDONLY, TWO)
+    assert f"{CPU_DIRECTORY}/online {TWO}\n".encode() == mounted.read(online, 0, 99)
 
 
 def test_host_file_is_read_again_from_its_start(mounted: Mounted, host: Path) -> None:
     """As with the kernel's file a reader that goes back sees news, and ENODEV when the file is gone."""
-    fs, file = mounted.fs, host / "cpu1/topology/core_id"
-    handle = run(fs.open(mounted.find("cpu1/topology/core_id").st_ino, os.O_RDONLY, context(ONE))).fh
-    assert b"cpu1\n" == run(fs.read(handle, 0, 99))
+    file = host / "cpu1/topology/core_id"
+    handle = mounted.open_below("cpu1/topology/core_id", os.O_RDONLY, ONE)
+    assert b"cpu1\n" == mounted.read(handle, 0, 99)
     file.write_text("changed\n")
-    assert (b"pu1\n", b"changed\n") == (run(fs.read(handle, 1, 99)), run(fs.read(handle, 0, 99)))
+    assert (b"pu1\n", b"changed\n") == (mounted.read(handle, 1, 99), mounted.read(handle, 0, 99))
     file.unlink()
-    assert errno.ENODEV == refusal(fs.read(handle, 0, 99))
+    assert errno.ENODEV == refusal(lambda: mounted.read(handle, 0, 99))
 
 
 class Unreadable(HostTree):
@@ -213,57 +166,70 @@ class Unreadable(HostTree):
 def test_refused_read(host: Path) -> None:
     """A file that the host opens and does not read is opened, and every read has the host's errno."""
     mounted = Mounted(Unreadable(host))
-    handle = run(mounted.fs.open(mounted.find("kernel_max").st_ino, os.O_RDONLY, context(ONE))).fh
-    assert [errno.EIO] * 3 == [refusal(mounted.fs.read(handle, offset, 9)) for offset in (0, 0, 5)]
+    handle = mounted.open_below("kernel_max", os.O_RDONLY, ONE)
+    for offset in (0, 0, 5):
+        with pytest.raises(Refused, match="EIO"):
+            mounted.read(handle, offset, 9)
 
 
 @pytest.mark.parametrize("path", ["online", "kernel_max", "cpu1/online", "probe"])
 @pytest.mark.parametrize("flags", [os.O_WRONLY, os.O_RDWR, os.O_WRONLY | os.O_TRUNC | os.O_APPEND])
 def test_nothing_is_opened_for_writing(mounted: Mounted, path: str, flags: int) -> None:
     """Not even root opens a file for writing."""
-    assert errno.EACCES == refusal(mounted.fs.open(mounted.find(path).st_ino, flags, context(HOST)))
+    assert errno.EACCES == refusal(lambda: mounted.open_below(path, flags, HOST))
 
 
-def test_refusals_are_those_of_sysfs(mounted: Mounted) -> None:
+@pytest.mark.parametrize(
+    "expected, opcode, body",
+    [
+        (errno.EACCES, Opcode.CREATE, bytes(16) + b"new\0"),
+        (errno.EPERM, Opcode.MKDIR, bytes(8) + b"new\0"),
+        (errno.EPERM, Opcode.MKNOD, bytes(16) + b"new\0"),
+        (errno.EACCES, Opcode.MKNOD, struct.pack("=IIII", stat.S_IFREG, 0, 0, 0) + b"new\0"),
+        (errno.EPERM, Opcode.SYMLINK, b"new\0new\0"),
+        (errno.EPERM, Opcode.LINK, bytes(8) + b"new\0"),
+        (errno.ENOENT, Opcode.LOOKUP, b"new\0"),
+        (errno.ENOENT, Opcode.LOOKUP, b"enabled\0"),
+        (errno.ENOENT, Opcode.LOOKUP, b"..\0"),
+        (errno.EISDIR, Opcode.OPEN, bytes(8)),
+        (errno.EINVAL, Opcode.READLINK, b""),
+    ],
+)
+def test_refusals_are_those_of_sysfs(mounted: Mounted, expected: int, opcode: int, body: bytes) -> None:
     """What cannot be done has the errno of /sys."""
-    fs, cpu, new, ctx = mounted.fs, mounted.find("").st_ino, pyfuse3.FileNameT(b"new"), context(HOST)
-    mode = pyfuse3.ModeT(0)
-    calls: list[tuple[int, Coroutine[Any, Any, Any]]] = [
-        (errno.EACCES, fs.create(cpu, new, mode, 0, ctx)),
-        (errno.EPERM, fs.mkdir(cpu, new, mode, ctx)),
-        (errno.EPERM, fs.mknod(cpu, new, mode, 0, ctx)),
-        (errno.EPERM, fs.symlink(cpu, new, new, ctx)),
-        (errno.EPERM, fs.link(cpu, cpu, new, ctx)),
-        (errno.EPERM, fs.rename(cpu, pyfuse3.FileNameT(b"online"), cpu, new, 0, ctx)),
-        (errno.ENOENT, fs.lookup(cpu, new, ctx)),
-        (errno.ENOENT, fs.lookup(cpu, pyfuse3.FileNameT(b"enabled"), ctx)),
-        (errno.ENOENT, fs.lookup(cpu, pyfuse3.FileNameT(b".."), ctx)),
-        (errno.ENOTDIR, fs.lookup(mounted.find("kernel_max").st_ino, new, ctx)),
-        (errno.EISDIR, fs.open(mounted.find("cpu1").st_ino, 0, ctx)),
-        (errno.EINVAL, fs.readlink(mounted.find("online").st_ino, ctx)),
-    ]
-    assert [number for number, _ in calls] == [refusal(call) for _, call in calls]
+    directory = mounted.below(
+        "online" if opcode == Opcode.READLINK else "cpu1" if opcode == Opcode.OPEN else ""
+    )
+    assert expected == refusal(lambda: mounted.ask(opcode, directory.inode, body, HOST))
+
+
+def test_renaming_is_refused(mounted: Mounted) -> None:
+    """A rename has the errno of /sys, and a file is no directory to look in."""
+    cpu = mounted.below("").inode
+    body = struct.pack("=Q", cpu) + b"online\0new\0"
+    assert errno.EPERM == refusal(lambda: mounted.ask(Opcode.RENAME, cpu, body, HOST))
+    assert errno.ENOTDIR == refusal(lambda: mounted.look_up(mounted.below("kernel_max").inode, b"new"))
 
 
 def test_inodes_are_known_to_the_next_server(mounted: Mounted, host: Path) -> None:
     """A number that the kernel got from another server means the same path, and so it does after a replug."""
     paths = ("cpu1", "cpu10/topology/core_id", "cpu1/node0")
-    inodes = [mounted.find(path).st_ino for path in paths]
+    inodes = [mounted.below(path).inode for path in paths]
     (host / "cpu1/node0").unlink()
     (host / "cpu1/node0").symlink_to("../../node/node0")
-    successor = Mounted(HostTree(host)).fs
-    assert inodes == [run(successor.getattr(inode, context(HOST))).st_ino for inode in inodes]
-    assert errno.ESTALE == refusal(successor.getattr(pyfuse3.InodeT(77), context(HOST)))
+    successor = Mounted(HostTree(host))
+    assert inodes == [successor.get_attributes(inode, HOST).inode for inode in inodes]
+    assert errno.ESTALE == refusal(lambda: successor.get_attributes(77, HOST))
 
 
 def test_inodes_of_the_table_and_the_host_are_apart(mounted: Mounted) -> None:
     """No path of the host can have a number of the table."""
-    assert max(build_nodes(VIRTUAL_FILES)) < 1 << 33 < mounted.find("cpu1").st_ino
+    assert max(build_nodes(VIRTUAL_FILES)) < 1 << 33 < mounted.below("cpu1").inode
 
 
 def test_colliding_paths_have_numbers_of_their_own(mounted: Mounted, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of two paths with one hash the later one is numbered by a longer name."""
-    monkeypatch.setattr(hostnodes, "_hash", lambda path: pyfuse3.InodeT((1 << 63) + path.count(b"\0")))
-    inodes = {path: mounted.find(path).st_ino for path in ("cpu0", "cpu1", "cpu10")}
+    monkeypatch.setattr(hostnodes, "_hash", lambda path: Inode((1 << 63) + path.count(b"\0")))
+    inodes = {path: mounted.below(path).inode for path in ("cpu0", "cpu1", "cpu10")}
     assert 3 == len(set(inodes.values()))
-    assert inodes == {path: mounted.find(path).st_ino for path in inodes}
+    assert inodes == {path: mounted.below(path).inode for path in inodes}

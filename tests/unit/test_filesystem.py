@@ -1,28 +1,26 @@
-"""The FUSE operations, called as pyfuse3 calls them."""
+"""The answers to FUSE requests."""
 
 import errno
 import logging
-from collections.abc import Coroutine
+import struct
+from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, TypeVar, cast
+from typing import cast
 
-import pyfuse3
 import pytest
 
 from pylxcfs.containers import Container
 from pylxcfs.content import ContentService
 from pylxcfs.fuse.filesystem import FileSystem
 from pylxcfs.fuse.tree import Tree, build_nodes
+from pylxcfs.fuse.wire import ROOT_INODE, Opcode
 from pylxcfs.hosttree import HostTree
 from pylxcfs.procfiles.table import VIRTUAL_FILES, VirtualFile
-
-T = TypeVar("T")
-_CTX = cast("pyfuse3.RequestContext", SimpleNamespace(pid=1, uid=0, gid=0, umask=0))
+from tests.unit.kernel import Kernel, Refused
 
 
 class _Counting:
-    """Content that says how often it was rendered; None as the next answer is a bug."""
+    """Content that says how often it was rendered, or has a bug."""
 
     def __init__(self) -> None:
         self.broken = False
@@ -40,109 +38,125 @@ class _Counting:
         return f"{file.path} {self._count}\n".encode()
 
 
-def _run(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a handler, which must not suspend."""
-    try:
-        coroutine.send(None)
-    except StopIteration as done:
-        return cast("T", done.value)
-    raise AssertionError("the handler suspended")
-
-
-class _Mounted:
-    """A file system and a way through it by path."""
-
-    def __init__(self, cpu_directory: Path) -> None:
-        self.content = _Counting()
-        tree = Tree(VIRTUAL_FILES, HostTree(cpu_directory))
-        self.fs = FileSystem(tree, cast("ContentService", self.content))
-
-    def inode(self, path: str) -> pyfuse3.InodeT:
-        inode = pyfuse3.ROOT_INODE
-        for name in path.split("/"):
-            inode = _run(self.fs.lookup(inode, pyfuse3.FileNameT(name.encode()), _CTX)).st_ino
-        return inode
-
-    def open(self, path: str) -> pyfuse3.FileHandleT:
-        return _run(self.fs.open(self.inode(path), 0, _CTX)).fh
+@pytest.fixture
+def content() -> _Counting:
+    """Return the content that is served."""
+    return _Counting()
 
 
 @pytest.fixture
-def mounted(tmp_path: Path) -> _Mounted:
-    """Return a file system over counting content, on a host that has every file of the table."""
+def kernel(tmp_path: Path, content: _Counting) -> Kernel:
+    """Ask a file system over the content, on a host that has every file of the table."""
     for file in VIRTUAL_FILES:
         if file.path.startswith("sys/"):
             (tmp_path / Path(file.path).name).touch()
-    return _Mounted(tmp_path)
+    tree = Tree(VIRTUAL_FILES, HostTree(tmp_path))
+    return Kernel(FileSystem(tree, cast("ContentService", content)))
 
 
-def test_every_file_is_found(mounted: _Mounted) -> None:
+def _refusal(call: Callable[[], object]) -> int:
+    with pytest.raises(Refused) as refused:
+        call()
+    return refused.value.number
+
+
+def test_every_file_is_found(kernel: Kernel) -> None:
     """Each row is found by its path, as a file nobody may write, under an inode of its own."""
-    attributes = [_run(mounted.fs.getattr(mounted.inode(f.path), _CTX)) for f in VIRTUAL_FILES]
-    assert {0o100444} == {a.st_mode for a in attributes}
-    assert len(VIRTUAL_FILES) == len({a.st_ino for a in attributes})
-    assert 0o40555 == _run(mounted.fs.getattr(mounted.inode("proc"), _CTX)).st_mode
+    entries = [kernel.find(file.path) for file in VIRTUAL_FILES]
+    assert {0o100444} == {entry.mode for entry in entries}
+    assert len(VIRTUAL_FILES) == len({entry.inode for entry in entries})
+    assert all(entry == kernel.find(file.path) for entry, file in zip(entries, VIRTUAL_FILES, strict=True))
+    assert 0o40555 == kernel.get_attributes(kernel.find("proc").inode).mode
 
 
 def test_inodes_do_not_depend_on_the_table() -> None:
     """A table with fewer files gives the same inodes to those that it has."""
-    whole, part = build_nodes(VIRTUAL_FILES), build_nodes(VIRTUAL_FILES[3:4])
-    assert part.keys() <= whole.keys()
+    assert build_nodes(VIRTUAL_FILES[3:4]).keys() <= build_nodes(VIRTUAL_FILES).keys()
 
 
-def test_one_pass_sees_one_content(mounted: _Mounted) -> None:
+@pytest.mark.parametrize("size", [64, 4096])
+def test_listing(kernel: Kernel, size: int) -> None:
+    """A directory lists every file with its type, however small the pieces."""
+    names = {file.path.rpartition("/")[2] for file in VIRTUAL_FILES if file.path.startswith("proc/")}
+    listed = kernel.list(kernel.find("proc").inode, 1, size)
+    assert dict.fromkeys(names, 0o100000) == listed
+    assert {"proc": 0o40000, "sys": 0o40000} == kernel.list(ROOT_INODE, 1, size)
+
+
+def test_one_pass_sees_one_content(kernel: Kernel) -> None:
     """Reads at other offsets continue what the start gave; a read from the start renders anew."""
-    handle = mounted.open("proc/meminfo")
-
-    def read(offset: int, size: int) -> bytes:
-        return _run(mounted.fs.read(handle, offset, size))
-
-    assert (b"proc/", b"meminfo 1\n", b"") == (read(0, 5), read(5, 99), read(15, 99))
-    assert b"proc/meminfo 2\n" == read(0, 99)
-    assert b"" == read(1 << 62, 99)
+    handle = kernel.open("proc/meminfo")
+    reads = [kernel.read(handle, offset, size) for offset, size in ((0, 5), (5, 99), (15, 99))]
+    assert [b"proc/", b"meminfo 1\n", b""] == reads
+    assert b"proc/meminfo 2\n" == kernel.read(handle, 0, 99)
+    assert b"" == kernel.read(handle, 1 << 62, 99)
 
 
-def test_two_handles_are_two_readers(mounted: _Mounted) -> None:
+def test_two_handles_are_two_readers(kernel: Kernel) -> None:
     """Each open file has its own content, and a closed one is not there any more."""
-    one, two = mounted.open("proc/stat"), mounted.open("proc/stat")
-    assert b"proc/stat 2\n" == _run(mounted.fs.read(two, 0, 99))
-    assert b"proc/stat 1\n" == _run(mounted.fs.read(one, 0, 99))
-    _run(mounted.fs.release(one))
-    with pytest.raises(pyfuse3.FUSEError) as refused:
-        _run(mounted.fs.read(one, 0, 99))
-    assert errno.EBADF == refused.value.errno
+    one, two = kernel.open("proc/stat"), kernel.open("proc/stat")
+    assert (b"proc/stat 2\n", b"proc/stat 1\n") == (kernel.read(two, 0, 99), kernel.read(one, 0, 99))
+    kernel.release(one)
+    assert errno.EBADF == _refusal(lambda: kernel.read(one, 0, 99))
 
 
-def test_a_bug_is_eio_and_serving_goes_on(mounted: _Mounted, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_page_cache_gets_nothing(kernel: Kernel) -> None:
+    """All containers share a file's page cache, so what would fill it is refused."""
+    handle = kernel.open("proc/meminfo")
+    assert errno.EINVAL == _refusal(lambda: kernel.read(handle, 0, 4096, read_flags=0))
+    assert b"proc/meminfo 1\n" == kernel.read(handle, 0, 4096)
+
+
+def test_a_bug_is_eio_and_serving_goes_on(
+    kernel: Kernel, content: _Counting, caplog: pytest.LogCaptureFixture
+) -> None:
     """An unforeseen exception is EIO for its reader, one traceback however often, and nothing else."""
-    mounted.content.broken = True
+    content.broken = True
     with caplog.at_level(logging.ERROR):
-        for _ in range(3):
-            with pytest.raises(pyfuse3.FUSEError) as failed:
-                mounted.open("proc/meminfo")
-            assert errno.EIO == failed.value.errno
+        assert [errno.EIO] * 3 == [_refusal(lambda: kernel.open("proc/meminfo")) for _ in range(3)]
     assert 1 == len(caplog.records)
-    mounted.content.broken = False
-    assert b"proc/meminfo 1\n" == _run(mounted.fs.read(mounted.open("proc/meminfo"), 0, 99))
+    content.broken = False
+    assert b"proc/meminfo 1\n" == kernel.read(kernel.open("proc/meminfo"), 0, 99)
 
 
-def test_refusals(mounted: _Mounted) -> None:
-    """What cannot be done has the errno of /proc."""
-    fs, root, name = mounted.fs, pyfuse3.ROOT_INODE, pyfuse3.FileNameT(b"proc")
-    unknown = pyfuse3.InodeT(77)
-    calls: list[tuple[int, Coroutine[Any, Any, Any]]] = [
-        (errno.ENOENT, fs.lookup(root, pyfuse3.FileNameT(b"nothing"), _CTX)),
-        (errno.ESTALE, fs.getattr(unknown, _CTX)),
-        (errno.EISDIR, fs.open(root, 0, _CTX)),
-        (errno.ENOTDIR, fs.opendir(mounted.inode("proc/stat"), _CTX)),
-        (errno.EIO, fs.write(pyfuse3.FileHandleT(1), 0, b"x")),
-        (errno.ENOENT, fs.mkdir(root, pyfuse3.FileNameT(b"x"), pyfuse3.ModeT(0), _CTX)),
-        (errno.EPERM, fs.unlink(root, name, _CTX)),
-        (errno.EPERM, fs.rename(root, name, root, name, 0, _CTX)),
-        (errno.ENOENT, fs.rename(root, name, root, pyfuse3.FileNameT(b"x"), 0, _CTX)),
-        (errno.ENOSYS, fs.flush(pyfuse3.FileHandleT(1))),
-    ]
-    for expected, call in calls:
-        with pytest.raises(pyfuse3.FUSEError) as refused:
-            _run(call)
-        assert expected == refused.value.errno
+@pytest.mark.parametrize(
+    "expected,opcode,body",
+    [
+        (errno.ENOENT, Opcode.LOOKUP, b"nothing\0"),
+        (errno.EISDIR, Opcode.OPEN, bytes(8)),
+        (errno.EIO, Opcode.WRITE, bytes(40)),
+        (errno.EINVAL, Opcode.FSYNC, bytes(16)),
+        (errno.ENOENT, Opcode.MKDIR, bytes(8) + b"x\0"),
+        (errno.ENOENT, Opcode.MKNOD, bytes(16) + b"x\0"),
+        (errno.ENOENT, Opcode.CREATE, bytes(16) + b"x\0"),
+        (errno.EPERM, Opcode.UNLINK, b"proc\0"),
+        (errno.EPERM, Opcode.RENAME, struct.pack("=Q", ROOT_INODE) + b"proc\0sys\0"),
+        (errno.ENOENT, Opcode.RENAME, struct.pack("=Q", ROOT_INODE) + b"proc\0x\0"),
+        (errno.ENOENT, Opcode.RENAME2, struct.pack("=QII", ROOT_INODE, 0, 0) + b"proc\0x\0"),
+        (errno.EPERM, Opcode.SETATTR, struct.pack("=II80x", 1, 0)),
+        (errno.ENOSYS, Opcode.FLUSH, bytes(24)),
+        (errno.ENOSYS, 4096, b""),
+    ],
+)
+def test_refusals(kernel: Kernel, expected: int, opcode: int, body: bytes) -> None:
+    """What cannot be done has the errno of /proc; what is unknown is ENOSYS."""
+    assert expected == _refusal(lambda: kernel.ask(opcode, ROOT_INODE, body))
+
+
+def test_more_refusals(kernel: Kernel) -> None:
+    """An unknown number is stale, a file is no directory."""
+    assert errno.ESTALE == _refusal(lambda: kernel.get_attributes(77))
+    assert errno.ENOTDIR == _refusal(lambda: kernel.list(kernel.find("proc/stat").inode, 1, 99))
+
+
+def test_a_request_cut_short_is_eio(kernel: Kernel) -> None:
+    """A message shorter than its kind needs is answered, not an exception."""
+    assert errno.EIO == _refusal(lambda: kernel.ask(Opcode.READ, ROOT_INODE, bytes(3)))
+
+
+@pytest.mark.parametrize("minor,agreed", [(27, 27), (31, 31), (45, 31)])
+def test_versions(kernel: Kernel, minor: int, agreed: int) -> None:
+    """We agree on the older of both minor versions, and refuse another major one."""
+    answer = kernel.ask(Opcode.INIT, 0, struct.pack("=IIII", 7, minor, 131072, 0))
+    assert (64, 7, agreed) == (len(answer), *struct.unpack_from("=II", answer))
+    assert errno.EPROTO == _refusal(lambda: kernel.ask(Opcode.INIT, 0, struct.pack("=IIII", 8, 0, 0, 0)))

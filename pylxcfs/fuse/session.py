@@ -1,0 +1,87 @@
+"""The session loop: takes a request from /dev/fuse, has it answered, and writes the answer.
+
+Synchronous, in one thread (docs/adr/0001-synchronous-serving.md).
+"""
+
+import errno
+import os
+import select
+from collections import deque
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from pylxcfs.fuse.wire import BUFFER_SIZE, OUT_HEADER, UNANSWERED, Request, parse_request
+
+#: The request was taken back (its process was killed) while it was being read or answered.
+_TAKEN_BACK: Final = frozenset({errno.ENOENT, errno.EAGAIN})
+
+
+class Answerer(Protocol):
+    """Answers requests."""
+
+    def answer(self, request: Request) -> tuple[int, bytes]:
+        """Return an errno, or 0 and the answer's body; raises nothing."""
+
+
+class Session:
+    """Serves one connection, in the thread that calls `run`.
+
+    That thread owns everything which requests touch. Others reach it with `post` and `stop`.
+    """
+
+    def __init__(self, device_fd: int, answerer: Answerer) -> None:
+        """Serve `device_fd`, a mounted /dev/fuse that does not block."""
+        self._device_fd = device_fd
+        self._answerer = answerer
+        self._wake_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._steps: deque[Callable[[], None]] = deque()
+        self._stopping = False
+
+    def run(self) -> None:
+        """Serve until the file system is unmounted or `stop` is called."""
+        poller = select.poll()
+        poller.register(self._device_fd, select.POLLIN)
+        poller.register(self._wake_fd, select.POLLIN)
+        while not self._stopping:
+            for fd, _ in poller.poll():
+                if fd == self._wake_fd:
+                    self._run_steps()
+                elif not self._serve_one():
+                    return
+
+    def post(self, step: Callable[[], None]) -> None:
+        """Have `step` called in the serving thread, between two requests."""
+        self._steps.append(step)
+        os.eventfd_write(self._wake_fd, 1)
+
+    def stop(self) -> None:
+        """Make `run` return."""
+        self._stopping = True
+        os.eventfd_write(self._wake_fd, 1)
+
+    def _run_steps(self) -> None:
+        os.eventfd_read(self._wake_fd)
+        while self._steps:
+            self._steps.popleft()()
+
+    def _serve_one(self) -> bool:
+        """Answer one request; return False once the file system is unmounted."""
+        try:
+            message = os.read(self._device_fd, BUFFER_SIZE)
+        except OSError as error:
+            if error.errno in _TAKEN_BACK:
+                return True
+            if error.errno == errno.ENODEV:
+                return False
+            raise
+        request = parse_request(message)
+        if request.opcode in UNANSWERED:
+            return True
+        number, body = self._answerer.answer(request)
+        header = OUT_HEADER.pack(OUT_HEADER.size + len(body), -number, request.unique)
+        try:
+            os.writev(self._device_fd, (header, body))
+        except OSError as error:
+            if error.errno not in _TAKEN_BACK:
+                raise
+        return True
