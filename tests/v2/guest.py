@@ -162,7 +162,7 @@ def stop_daemon(daemon: subprocess.Popen[str]) -> dict[str, Any]:
 def memory_facts() -> dict[str, Any]:
     """Limits at two levels, use of every kind, swap, and limits changed in place."""
     pod = make(V2 / "pod", memory__max=96 * MIB, cgroup__subtree_control="+memory +io +cpu")
-    own = make(pod / "own", memory__max=64 * MIB, memory__swap__max=16 * MIB)
+    own = make(pod / "own", memory__max=64 * MIB, memory__swap__max=24 * MIB)
     container = Container(own)
     container.ask("fill", "24")
     container.ask("share", "4")
