@@ -7,6 +7,7 @@ from typing import Final
 
 from pylxcfs.cgroup.detect import Hierarchy, parse_hierarchies
 from pylxcfs.cgroup.reader import CgroupFiles
+from pylxcfs.cgroup.taskstats import CgroupStats
 from pylxcfs.cgroup.types import Controller
 from pylxcfs.cgroup.v1 import V1Reader
 from pylxcfs.config import ViewConfig
@@ -14,6 +15,7 @@ from pylxcfs.containers import Resolver
 from pylxcfs.content import ContentService
 from pylxcfs.errors import StartupError
 from pylxcfs.host import HostReader
+from pylxcfs.loadtracker import LoadTracker
 from pylxcfs.processes import Processes
 from pylxcfs.procfiles.table import VirtualFile
 from pylxcfs.viewbuilder import ViewBuilder
@@ -31,6 +33,7 @@ class Engine:
     hierarchies: tuple[Hierarchy, ...]
     resolver: Resolver
     content: ContentService
+    loads: LoadTracker
     _reader: V1Reader
     _builder: ViewBuilder
 
@@ -62,11 +65,21 @@ def assemble(view: ViewConfig, proc_root: Path = Path("/proc"), sys_root: Path =
         files = CgroupFiles(mount_points, _file_budget())
     except OSError as error:
         raise StartupError(f"cannot read {error.filename}: {error.strerror}") from error
-    reader = V1Reader(files)
-    resolver = Resolver(Processes(host.proc_fd), reader)
-    builder = ViewBuilder(reader, view)
+    reader = V1Reader(files, _open_cgroup_stats())
+    processes = Processes(host.proc_fd)
+    resolver = Resolver(processes, reader)
+    tracker = LoadTracker(reader, processes)
+    builder = ViewBuilder(reader, tracker, view)
     content = ContentService(host, reader, resolver, builder, view.cache_ttl_seconds)
-    return Engine(hierarchies, resolver, content, reader, builder)
+    return Engine(hierarchies, resolver, content, tracker, reader, builder)
+
+
+def _open_cgroup_stats() -> CgroupStats | None:
+    """Return the kernel's own count of tasks, if it can be had."""
+    try:
+        return CgroupStats()
+    except OSError:
+        return None
 
 
 def _file_budget() -> int:

@@ -16,6 +16,7 @@ from pylxcfs.fuse.connection import Connection, open_connection, parse_mount_opt
 from pylxcfs.fuse.driver import SessionLoop
 from pylxcfs.fuse.filesystem import FileSystem
 from pylxcfs.fuse.tree import build_tree
+from pylxcfs.loadtracker import STEP_SECONDS
 from pylxcfs.pidfile import PidFile
 from pylxcfs.procfiles.table import VIRTUAL_FILES
 
@@ -52,6 +53,7 @@ async def _serve(loop: SessionLoop, connection: Connection, engine: Engine) -> N
     async with trio.open_nursery() as control:
         control.start_soon(_stop_on_signal, loop, connection)
         control.start_soon(_prune, loop, engine)
+        control.start_soon(_follow_loads, loop, engine)
         await trio.to_thread.run_sync(loop.run)
         control.cancel_scope.cancel()
 
@@ -69,6 +71,13 @@ async def _prune(loop: SessionLoop, engine: Engine) -> None:
     while True:
         await trio.sleep(_PRUNE_SECONDS)
         loop.post(engine.prune)
+
+
+async def _follow_loads(loop: SessionLoop, engine: Engine) -> None:
+    while True:
+        await trio.sleep(STEP_SECONDS)
+        if not engine.loads.idle:
+            loop.post(engine.loads.step)
 
 
 def _log_start(config: Config, engine: Engine) -> None:

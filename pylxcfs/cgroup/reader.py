@@ -3,7 +3,7 @@
 import errno
 import os
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from pylxcfs.cgroup.types import CgroupGone, CgroupPath, ControllerUnavailable, ParseError
@@ -12,6 +12,11 @@ from pylxcfs.cgroup.types import CgroupGone, CgroupPath, ControllerUnavailable, 
 _CHUNK: Final = 1 << 17
 #: A removed cgroup's files say ENODEV; its directory, and what would be below it, ENOENT.
 _GONE: Final = frozenset({errno.ENODEV, errno.ENOENT, errno.ENOTDIR})
+_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_LINKS_OF_A_LEAF: Final = 2
+#: A seq_file's first buffer, and the longest line in a list of ids: what leaves that much room is complete.
+_PAGE: Final = 4096
+_LONGEST_ID: Final = 12
 #: Remembered in place of a descriptor: the cgroup is there, this kernel has no such file.
 _ABSENT: Final = -1
 
@@ -25,8 +30,7 @@ class CgroupFiles:
 
     def __init__(self, mount_points: Mapping[str, str], max_open: int) -> None:
         """Open each hierarchy's root: name in /proc/PID/cgroup → mount point."""
-        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-        self._roots = {name: os.open(point, flags) for name, point in mount_points.items()}
+        self._roots = {name: os.open(point, _DIRECTORY) for name, point in mount_points.items()}
         self._mount_points = mount_points
         self._max_open = max_open
         self._open = 0
@@ -65,6 +69,38 @@ class CgroupFiles:
         if len(content) == _CHUNK:
             raise ParseError(self.describe(hierarchy, path, name), b"longer than any kernel file known")
         return content
+
+    def walk(self, hierarchy: str, path: CgroupPath) -> Iterator[int]:
+        """Yield a descriptor of the cgroup's directory and of every one below it, each open until the next.
+
+        Raises ControllerUnavailable or CgroupGone about the first; others may vanish meanwhile.
+        """
+        root = self._roots.get(hierarchy)
+        if root is None:
+            raise ControllerUnavailable(hierarchy)
+        pending = [path]
+        while pending:
+            current = pending.pop()
+            try:
+                directory = os.open("." + current, _DIRECTORY | os.O_NOFOLLOW, dir_fd=root)
+            except OSError as error:
+                if current != path:
+                    continue
+                if error.errno in _GONE:
+                    raise CgroupGone(self.describe(hierarchy, path, "")) from error
+                raise ControllerUnavailable(self.describe(hierarchy, path, "")) from error
+            try:
+                yield directory
+                # kernfs counts subdirectories, and only those, as links.
+                if os.fstat(directory).st_nlink > _LINKS_OF_A_LEAF:
+                    with os.scandir(directory) as entries:
+                        pending += [
+                            CgroupPath(f"{current}/{e.name}")
+                            for e in entries
+                            if e.is_dir(follow_symlinks=False)
+                        ]
+            finally:
+                os.close(directory)
 
     def exists(self, hierarchy: str, path: CgroupPath) -> bool:
         """Tell whether the cgroup's directory is there."""
@@ -105,3 +141,17 @@ class CgroupFiles:
             if oldest == in_use:
                 return
             self.forget(*oldest)
+
+
+def read_ids(directory: int, name: str) -> list[int]:
+    """Read a file that lists the tasks of the cgroup whose directory is open; raises OSError."""
+    fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        content = os.read(fd, _CHUNK)
+        if len(content) > _PAGE - _LONGEST_ID:
+            # One page at a time, in whole lines.
+            while part := os.read(fd, _CHUNK):
+                content += part
+    finally:
+        os.close(fd)
+    return list(map(int, content.split()))

@@ -41,6 +41,8 @@ class VirtualFile:
     #: Below /proc: what host processes get, and containers on `Fallback.HOST`.
     host_file: str
     description: str
+    #: The load part of the view, which makes the container's load be followed.
+    needs_load: bool = False
 
 
 VIRTUAL_FILES: Final = (
@@ -69,7 +71,8 @@ VIRTUAL_FILES: Final = (
         controllers=frozenset(),
         fallback=Fallback.HOST,
         host_file="loadavg",
-        description="the host's load",
+        description="the load of the container's tasks, and how many it has",
+        needs_load=True,
     ),
     VirtualFile(
         path="proc/meminfo",
@@ -87,7 +90,8 @@ VIRTUAL_FILES: Final = (
         controllers=_CPU,
         fallback=Fallback.HOST,
         host_file="stat",
-        description="the time of the container's CPUs, idle within its quota",
+        description="the time of the container's CPUs, idle within its quota, and its runnable tasks",
+        needs_load=True,
     ),
     VirtualFile(
         path="proc/swaps",

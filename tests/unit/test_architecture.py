@@ -12,9 +12,11 @@ _PACKAGE = Path(pylxcfs.__file__).parent
 #: From the kernel's words to the command lines: a module imports only from its own line or those above.
 _LAYERS = (
     {"errors", "arguments", "config", "cgroup"},
-    {"host", "view", "pidfile"},
+    {"host", "pidfile", "loadaverage"},
+    {"view"},
     {"cputime", "processes", "procfiles"},
     {"containers"},
+    {"loadtracker"},
     {"viewbuilder"},
     {"content"},
     {"assembly", "fuse"},
@@ -22,7 +24,7 @@ _LAYERS = (
     {"cli"},
 )
 _PURE_CGROUP = ("cgroup.parse", "cgroup.types", "cgroup.membership", "cgroup.effective")
-_PURE = ("view", "cputime", "procfiles", *_PURE_CGROUP)
+_PURE = ("view", "cputime", "loadaverage", "procfiles", *_PURE_CGROUP)
 _OUTSIDE_WORLD = {"os", "psutil", "trio", "pyfuse3", "subprocess", "socket", "time", "pathlib"}
 
 

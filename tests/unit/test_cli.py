@@ -39,6 +39,7 @@ def test_lxcfs_option_that_is_the_default_changes_nothing(option: str) -> None:
     "option,view",
     [
         ("--disable-cfs", ViewConfig(cfs=False)),
+        ("--disable-loadavg", ViewConfig(loadavg=False)),
         ("-u", ViewConfig(swap=False)),
         ("--disable-swap", ViewConfig(swap=False)),
         ("--cache-ttl=0", ViewConfig(cache_ttl_seconds=0)),

@@ -1,0 +1,116 @@
+"""Follows the load of the containers whose loadavg or stat is read (docs/adr/0008-load-averages.md)."""
+
+import time
+from dataclasses import dataclass, replace
+from typing import Final
+
+from pylxcfs.cgroup.types import CgroupError, CgroupGone, CgroupReader, TaskCounts
+from pylxcfs.containers import Container
+from pylxcfs.loadaverage import FIXED_1, LoadAverage
+from pylxcfs.processes import Processes
+from pylxcfs.view import LoadView
+
+#: How often `LoadTracker.step` should be called, and how long one call may keep readers waiting. More
+#: containers than fit are sampled late, and make up for it: the share of a CPU is bounded, not the number.
+STEP_SECONDS: Final = 0.25
+_STEP_BUDGET_SECONDS: Final = 0.002
+#: Readers share a count for as long as v1 keeps its own list of tasks (CGROUP_PIDLIST_DESTROY_DELAY).
+_COUNT_VALID_SECONDS: Final = 1.0
+_FOLLOW_UNREAD_SECONDS: Final = 15 * 60.0
+#: How many of the newest tasks are asked for their pid in the container: others may have joined from outside.
+_ASK_FOR_PID: Final = 8
+_USEC_PER_SECOND: Final = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Followed:
+    """One container: its averages, what was counted last, and since when nobody has asked."""
+
+    load: LoadAverage
+    counts: TaskCounts
+    last_pid: int
+    counted_at: float
+    read_at: float
+
+
+class LoadTracker:
+    """Samples every followed container once per period. Owned by the serving thread."""
+
+    def __init__(self, reader: CgroupReader, processes: Processes) -> None:
+        """Find tasks through `reader`, and their states through `processes`."""
+        self._reader = reader
+        self._processes = processes
+        # In the order of the last sample, so that a step that ends early goes on with the others next time.
+        self._followed: dict[Container, _Followed] = {}
+
+    @property
+    def idle(self) -> bool:
+        """Tell whether no container is followed, and a step would do nothing; safe in every thread."""
+        return not self._followed
+
+    def read(self, container: Container, uptime_usec: int) -> LoadView:
+        """Return the load of a container, and follow it from now on; raises what the reader raises."""
+        now = time.monotonic()
+        followed = self._followed.get(container)
+        if followed is None:
+            counts, last_pid = self._count(container)
+            load = LoadAverage.begin(
+                self._mean_load(container, uptime_usec), uptime_usec / _USEC_PER_SECOND, now
+            )
+            followed = _Followed(load, counts, last_pid, now, now)
+        elif now - followed.counted_at >= _COUNT_VALID_SECONDS or now >= followed.load.due:
+            followed = replace(self._sample(container, followed, now), read_at=now)
+        else:
+            followed = replace(followed, read_at=now)
+        self._followed[container] = followed
+        counts = followed.counts
+        return LoadView(
+            followed.load.averages, counts.running, counts.blocked, counts.total, followed.last_pid
+        )
+
+    def step(self) -> None:
+        """Sample what is due, for as long as one step may take; drop what nobody has read for long."""
+        now = time.monotonic()
+        for container, followed in [*self._followed.items()]:
+            if now < followed.load.due:
+                continue
+            del self._followed[container]
+            if now - followed.read_at >= _FOLLOW_UNREAD_SECONDS:
+                continue
+            try:
+                self._followed[container] = self._sample(container, followed, now)
+            except CgroupError:
+                # Most likely it has ended. If not, its next reader starts anew.
+                continue
+            if time.monotonic() - now >= _STEP_BUDGET_SECONDS:
+                return
+
+    def forget(self, container: Container) -> None:
+        """Stop following a container."""
+        self._followed.pop(container, None)
+
+    def _sample(self, container: Container, followed: _Followed, now: float) -> _Followed:
+        counts, last_pid = self._count(container)
+        load = followed.load.advance(counts.running + counts.blocked, now)
+        return _Followed(load, counts, last_pid, now, followed.read_at)
+
+    def _count(self, container: Container) -> tuple[TaskCounts, int]:
+        tasks = self._reader.tasks(container.paths)
+        counts = tasks.counts or self._processes.count_states(tasks.ids)
+        newest = sorted(tasks.ids, reverse=True)[:_ASK_FOR_PID]
+        if container.in_host_pid_namespace:
+            return counts, newest[0] if newest else 0
+        return counts, self._processes.find_inner_pid(newest, container.init_pid)
+
+    def _mean_load(self, container: Container, uptime_usec: int) -> int:
+        """Return how many tasks ran on average since the container began, fixed-point.
+
+        A guess at its history: what it used is what it ran; what waited for a CPU or a disk is in no counter.
+        """
+        try:
+            usage = self._reader.cpu(container.paths).usage
+        except CgroupGone:
+            raise
+        except CgroupError:
+            return 0
+        return sum(usage) * FIXED_1 // max(1, uptime_usec)
