@@ -1,6 +1,7 @@
 """Follows the load of the containers whose loadavg or stat is read (docs/adr/0008-load-averages.md)."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -28,9 +29,12 @@ class _Followed:
 
     load: LoadAverage
     counts: TaskCounts
-    last_pid: int
+    #: The newest tasks, newest first.
+    newest: Sequence[int]
     counted_at: float
     read_at: float
+    #: None until a reader needs it.
+    last_pid: int | None = None
 
 
 class LoadTracker:
@@ -53,20 +57,18 @@ class LoadTracker:
         now = time.monotonic()
         followed = self._followed.get(container)
         if followed is None:
-            counts, last_pid = self._count(container)
             load = LoadAverage.begin(
                 self._mean_load(container, uptime_usec), uptime_usec / _USEC_PER_SECOND, now
             )
-            followed = _Followed(load, counts, last_pid, now, now)
+            followed = self._count(container, load, now, read_at=now)
         elif now - followed.counted_at >= _COUNT_VALID_SECONDS or now >= followed.load.due:
-            followed = replace(self._sample(container, followed, now), read_at=now)
-        else:
-            followed = replace(followed, read_at=now)
-        self._followed[container] = followed
+            followed = self._sample(container, followed, now)
+        last_pid = followed.last_pid
+        if last_pid is None:
+            last_pid = self._last_pid(container, followed.newest)
+        self._followed[container] = replace(followed, read_at=now, last_pid=last_pid)
         counts = followed.counts
-        return LoadView(
-            followed.load.averages, counts.running, counts.blocked, counts.total, followed.last_pid
-        )
+        return LoadView(followed.load.averages, counts.running, counts.blocked, counts.total, last_pid)
 
     def step(self) -> None:
         """Sample what is due, for as long as one step may take; drop what nobody has read for long."""
@@ -90,17 +92,21 @@ class LoadTracker:
         self._followed.pop(container, None)
 
     def _sample(self, container: Container, followed: _Followed, now: float) -> _Followed:
-        counts, last_pid = self._count(container)
-        load = followed.load.advance(counts.running + counts.blocked, now)
-        return _Followed(load, counts, last_pid, now, followed.read_at)
+        counted = self._count(container, followed.load, now, followed.read_at)
+        active = counted.counts.running + counted.counts.blocked
+        return replace(counted, load=followed.load.advance(active, now))
 
-    def _count(self, container: Container) -> tuple[TaskCounts, int]:
+    def _count(self, container: Container, load: LoadAverage, now: float, read_at: float) -> _Followed:
         tasks = self._reader.tasks(container.paths)
         counts = tasks.counts or self._processes.count_states(tasks.ids)
+        # Pids wrap around, so the highest is not always the newest; the start of each would cost a read.
         newest = sorted(tasks.ids, reverse=True)[:_ASK_FOR_PID]
+        return _Followed(load, counts, newest, now, read_at)
+
+    def _last_pid(self, container: Container, newest: Sequence[int]) -> int:
         if container.in_host_pid_namespace:
-            return counts, newest[0] if newest else 0
-        return counts, self._processes.find_inner_pid(newest, container.init_pid)
+            return newest[0] if newest else 0
+        return self._processes.find_inner_pid(newest, container.init_pid)
 
     def _mean_load(self, container: Container, uptime_usec: int) -> int:
         """Return how many tasks ran on average since the container began, fixed-point.
