@@ -49,6 +49,8 @@ class ContentService:
             # Removed between two looks: a stale answer about who asks, or the asker is about to end.
             if container is not None:
                 self._resolver.forget(container)
+                # A new container may have the path of an old one, whose files are still open.
+                self._reader.forget(container.paths)
             container = self._resolver.resolve(pid)
         try:
             return container, self.read(file, container)

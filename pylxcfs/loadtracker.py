@@ -15,7 +15,7 @@ from pylxcfs.view import LoadView
 #: containers than fit are sampled late, and make up for it: the share of a CPU is bounded, not the number.
 STEP_SECONDS: Final = 0.25
 _STEP_BUDGET_SECONDS: Final = 0.002
-#: Readers share a count for as long as v1 keeps its own list of tasks (CGROUP_PIDLIST_DESTROY_DELAY).
+#: How long readers share one count: a container that polls its load must not cost a walk each time.
 _COUNT_VALID_SECONDS: Final = 1.0
 _FOLLOW_UNREAD_SECONDS: Final = 15 * 60.0
 #: How many of the newest tasks are asked for their pid in the container: others may have joined from outside.

@@ -56,6 +56,10 @@ class CgroupStats:
             self._socket.close()
             raise
 
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
+
     def count(self, directory: int) -> TaskStates:
         """Count the tasks directly in the v1 cgroup whose directory is open; raises OSError."""
         reply = self._ask(
