@@ -81,7 +81,7 @@ class LoadTracker:
                 continue
             try:
                 self._followed[container] = self._sample(container, followed, now)
-            except CgroupError:
+            except (CgroupError, OSError):
                 # Most likely it has ended. If not, its next reader starts anew.
                 continue
             if time.monotonic() - now >= _STEP_BUDGET_SECONDS:

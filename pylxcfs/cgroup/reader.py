@@ -1,5 +1,6 @@
 """cgroup files, kept open and read with pread: the kernel writes them anew at every read from offset 0."""
 
+import contextlib
 import errno
 import os
 from collections import OrderedDict
@@ -93,12 +94,10 @@ class CgroupFiles:
                 yield directory
                 # kernfs counts subdirectories, and only those, as links.
                 if os.fstat(directory).st_nlink > _LINKS_OF_A_LEAF:
-                    with os.scandir(directory) as entries:
-                        pending += [
-                            CgroupPath(f"{current}/{e.name}")
-                            for e in entries
-                            if e.is_dir(follow_symlinks=False)
-                        ]
+                    # Removed meanwhile: then nothing is below it.
+                    with contextlib.suppress(OSError), os.scandir(directory) as entries:
+                        names = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+                        pending += [CgroupPath(f"{current}/{name}") for name in names]
             finally:
                 os.close(directory)
 
