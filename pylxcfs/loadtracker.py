@@ -1,13 +1,14 @@
 """Follows the load of the containers whose loadavg or stat is read (docs/adr/0008-load-averages.md)."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from pylxcfs.cgroup.types import CgroupError, CgroupGone, CgroupReader, TaskCounts
 from pylxcfs.containers import Container
-from pylxcfs.loadaverage import FIXED_1, LoadAverage
+from pylxcfs.loadaverage import FIXED_1, PERIOD_SECONDS, LoadAverage
+from pylxcfs.loadstate import ContainerKey
 from pylxcfs.processes import Processes
 from pylxcfs.view import LoadView
 
@@ -46,23 +47,36 @@ class LoadTracker:
         self._processes = processes
         # In the order of the last sample, so that a step that ends early goes on with the others next time.
         self._followed: dict[Container, _Followed] = {}
+        self._restored: dict[ContainerKey, LoadAverage] = {}
 
     @property
     def idle(self) -> bool:
         """Tell whether no container is followed, and a step would do nothing; safe in every thread."""
         return not self._followed
 
+    def snapshot(self) -> dict[ContainerKey, LoadAverage]:
+        """Return all averages, also those restored that nobody has asked for yet; safe in every thread."""
+        # One step of the interpreter: no thread can change the dictionary in between.
+        followed = [*self._followed.items()]
+        return {**self._restored.copy(), **{_key(container): known.load for container, known in followed}}
+
+    def restore(self, loads: Mapping[ContainerKey, LoadAverage]) -> None:
+        """Continue these when their containers are read, unless that is longer away than we follow any."""
+        now = time.monotonic()
+        self._restored = {
+            key: load
+            for key, load in loads.items()
+            if now - _FOLLOW_UNREAD_SECONDS < load.due <= now + PERIOD_SECONDS
+        }
+
     def read(self, container: Container, uptime_usec: int) -> LoadView:
         """Return the load of a container, and follow it from now on; raises what the reader raises."""
         now = time.monotonic()
         followed = self._followed.get(container)
         if followed is None:
-            load = LoadAverage.begin(
-                self._mean_load(container, uptime_usec), uptime_usec / _USEC_PER_SECOND, now
-            )
-            followed = self._count(container, load, now, read_at=now)
+            followed = self._begin(container, uptime_usec, now)
         elif now - followed.counted_at >= _COUNT_VALID_SECONDS or now >= followed.load.due:
-            followed = self._sample(container, followed, now)
+            followed = self._sample(container, followed.load, now, followed.read_at)
         last_pid = followed.last_pid
         if last_pid is None:
             last_pid = self._last_pid(container, followed.newest)
@@ -80,7 +94,7 @@ class LoadTracker:
             if now - followed.read_at >= _FOLLOW_UNREAD_SECONDS:
                 continue
             try:
-                self._followed[container] = self._sample(container, followed, now)
+                self._followed[container] = self._sample(container, followed.load, now, followed.read_at)
             except (CgroupError, OSError):
                 # Most likely it has ended. If not, its next reader starts anew.
                 continue
@@ -91,17 +105,20 @@ class LoadTracker:
         """Stop following a container."""
         self._followed.pop(container, None)
 
-    def _sample(self, container: Container, followed: _Followed, now: float) -> _Followed:
-        counted = self._count(container, followed.load, now, followed.read_at)
-        active = counted.counts.running + counted.counts.blocked
-        return replace(counted, load=followed.load.advance(active, now))
+    def _begin(self, container: Container, uptime_usec: int, now: float) -> _Followed:
+        restored = self._restored.pop(_key(container), None)
+        if restored is not None and now - restored.due < _FOLLOW_UNREAD_SECONDS:
+            return self._sample(container, restored, now, read_at=now)
+        mean = self._mean_load(container, uptime_usec)
+        load = LoadAverage.begin(mean, uptime_usec / _USEC_PER_SECOND, now)
+        return self._sample(container, load, now, read_at=now)
 
-    def _count(self, container: Container, load: LoadAverage, now: float, read_at: float) -> _Followed:
+    def _sample(self, container: Container, load: LoadAverage, now: float, read_at: float) -> _Followed:
         tasks = self._reader.tasks(container.paths)
         counts = tasks.counts or self._processes.count_states(tasks.ids)
         # Pids wrap around, so the highest is not always the newest; the start of each would cost a read.
         newest = sorted(tasks.ids, reverse=True)[:_ASK_FOR_PID]
-        return _Followed(load, counts, newest, now, read_at)
+        return _Followed(load.advance(counts.running + counts.blocked, now), counts, newest, now, read_at)
 
     def _last_pid(self, container: Container, newest: Sequence[int]) -> int:
         if container.in_host_pid_namespace:
@@ -120,3 +137,7 @@ class LoadTracker:
         except CgroupError:
             return 0
         return sum(usage) * FIXED_1 // max(1, uptime_usec)
+
+
+def _key(container: Container) -> ContainerKey:
+    return ContainerKey(container.paths, container.init_pid, container.init_start_ticks)

@@ -17,7 +17,7 @@ from pylxcfs.host import HostReader
 from pylxcfs.loadaverage import Averages, LoadAverage
 from pylxcfs.processes import Processes
 from tests.machine.cgroups import Cgroup, Limits, hierarchies
-from tests.machine.container import Container, joining
+from tests.machine.container import Container, joining, run_on_host
 from tests.machine.daemon import Daemon
 from tests.machine.waiting import wait_for
 
@@ -212,3 +212,23 @@ def test_disabled_shows_the_hosts_averages_and_no_host_pid(
     assert text.split()[:3] in (before, after)
     assert Reading.of(text).total < 10
     assert Reading.of(text).last_pid < 100
+
+
+def test_averages_survive_a_restart(start_daemon: Callable[..., Daemon], make_cgroup: MakeCgroup) -> None:
+    """The next daemon continues where the last one stopped."""
+    group = make_cgroup(Limits())
+    first = start_daemon()
+
+    def one(daemon: Daemon) -> float:
+        return Reading.of(run_on_host("cat", f"{daemon.proc}/loadavg", group=group)).averages[0]
+
+    one(first)
+    command = joining(group.directories, sys.executable, "-I", "-S", "-c", _BURN)
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as burning:
+        try:
+            wait_for("load rises", lambda: one(first) > 0.05)
+            before = one(first)
+            first.stop()
+            assert before <= one(start_daemon(mount_point=first.mount_point))
+        finally:
+            burning.kill()

@@ -14,7 +14,7 @@ _LAYERS = (
     {"errors", "arguments", "config", "cgroup"},
     {"host", "pidfile", "loadaverage"},
     {"view"},
-    {"cputime", "processes", "procfiles"},
+    {"cputime", "processes", "procfiles", "loadstate"},
     {"containers"},
     {"loadtracker"},
     {"viewbuilder"},

@@ -10,6 +10,7 @@ from pylxcfs.cgroup.v1 import V1Reader
 from pylxcfs.containers import Container
 from pylxcfs.host import HostReader
 from pylxcfs.loadaverage import Averages
+from pylxcfs.loadstate import LoadFile
 from pylxcfs.loadtracker import LoadTracker
 from pylxcfs.processes import Processes
 
@@ -147,3 +148,64 @@ def test_first_reading_shows_what_ran_on_average(world: _World) -> None:
     view = world.tracker.read(world.add("/a", 0), day)
     assert Averages(4096, 4096, 4096) == view.averages
     assert (0, 0, 2, 9) == (view.running, view.blocked, view.total, view.last_pid)
+
+
+def test_averages_survive_a_restart(world: _World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The next process continues where the last one stopped, the gap included."""
+    a, b = world.add("/a", 2), world.add("/b", 1)
+    for container in (a, b):
+        world.tracker.read(container, 0)
+    world.now += 60
+    world.tracker.step()
+    file = tmp_path / "new/load.json"
+    LoadFile(file, "boot").save(world.tracker.snapshot())
+    now = world.now
+    after = _World(monkeypatch)
+    after.now = now
+    after.reader.running = world.reader.running
+    after.tracker.restore(LoadFile(file, "boot").load())
+    assert world.tracker.snapshot() == after.tracker.snapshot()
+    same = Container(a.paths, a.init_pid, a.init_start_ticks, in_host_pid_namespace=True)
+    for seconds in (0, 20):
+        after.now = world.now = now + seconds
+        assert world.tracker.read(a, 0) == after.tracker.read(same, 0)
+    # Restored once more, from a clock that has begun anew: nothing of it is due in this one's future.
+    after.tracker.forget(b)
+    after.now = 1.0
+    after.tracker.restore(LoadFile(file, "boot").load())
+    assert Averages(0, 0, 0) == after.tracker.read(b, 0).averages
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "{}",
+        '{"version": 2, "boot_id": "boot", "loads": []}',
+        '{"version": 1, "boot_id": "other", "loads": [[[["cpu", "/a"]], 1, 0, [1, 2, 3], 5.0]]}',
+        '{"version": 1, "boot_id": "boot", "loads": 3}',
+        '{"version": 1, "boot_id": "boot", "loads": [[[["cpu", "/a"]], 1, 0, [1, 2], 5.0]]}',
+        '{"version": 1, "boot_id": "boot", "loads": [[[["cpu", "/a"]], 1, 0, [1, 2, -3], 5.0]]}',
+        '{"version": 1, "boot_id": "boot", "loads": [[[["cpu", "/a"]], 1, 0, [1, 2, 3], Infinity]]}',
+        '{"version": 1, "boot_id": "boot", "loads": [[[["cpu", "/a"]], 1, 0, [1, 2, 3], "5"]]}',
+        '{"version": 1, "boot_id": "boot", "loads": [[[["cpu", "/a"]], 1, 0, [1, 2, Infinity], 5.0]]}',
+        '{"version": 1, "boot_id": "boot", "loads": [[[["cpu"]], 1, 0, [1, 2, 3], 5.0]]}',
+    ],
+)
+def test_damaged_or_foreign_state_is_ignored(tmp_path: Path, text: str) -> None:
+    """What is not whole, or is from another boot, is as good as none."""
+    file = tmp_path / "load.json"
+    file.write_text(text)
+    assert {} == LoadFile(file, "boot").load()
+
+
+def test_state_that_cannot_be_written_is_no_error(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """One warning, and the daemon goes on."""
+    (tmp_path / "file").write_text("")
+    file = LoadFile(tmp_path / "file/load.json", "boot")
+    file.save({})
+    file.save({})
+    assert 1 == len(caplog.records)
+    assert {} == file.load()
