@@ -12,7 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 RUN_PACKAGES := libfuse3-dev fuse3 pkg-config gcc libc6-dev python3-dev python3-venv
-TEST_PACKAGES := $(RUN_PACKAGES) docker.io busybox-static debootstrap lxcfs htop procps util-linux strace
+TEST_PACKAGES := $(RUN_PACKAGES) docker.io busybox-static debootstrap lxcfs htop procps util-linux strace user-mode-linux
 
 .PHONY: run test check bench run-packages test-packages
 
@@ -33,7 +33,7 @@ check: run-packages $(STAMP)
 	$(BIN)/mypy
 
 bench: test-packages $(STAMP)
-	$(BIN)/python benchmarks/compare.py $(BENCH)
+	$(BIN)/python -m benchmarks.compare $(BENCH)
 
 run-packages:
 	@scripts/install-packages $(RUN_PACKAGES)

@@ -1,6 +1,6 @@
 """Compare pylxcfs with lxcfs: both serve the same container on the same machine in the same run.
 
-Run as root: ``python benchmarks/compare.py``. ``benchmarks/README.md`` says how to read the table.
+Run as root: ``python -m benchmarks.compare``. ``benchmarks/README.md`` says how to read the table.
 """
 
 import argparse
@@ -22,7 +22,8 @@ from types import FrameType
 from typing import Final
 
 import psutil
-from container import Container, ContainerError, Limits, running_container
+
+from benchmarks.container import Container, ContainerError, Limits, running_container
 
 STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 HERE: Final = Path(__file__).resolve().parent

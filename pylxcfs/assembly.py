@@ -6,15 +6,16 @@ from pathlib import Path
 from typing import Final
 
 from pylxcfs.cgroup.detect import Hierarchy, parse_hierarchies
-from pylxcfs.cgroup.reader import CgroupFiles
+from pylxcfs.cgroup.layout import open_layout
+from pylxcfs.cgroup.membership import parse_membership
 from pylxcfs.cgroup.taskstats import CgroupStats
-from pylxcfs.cgroup.types import Controller
-from pylxcfs.cgroup.v1 import V1Reader
+from pylxcfs.cgroup.types import CgroupReader, Controller
 from pylxcfs.config import ViewConfig
 from pylxcfs.containers import Resolver
 from pylxcfs.content import ContentService
 from pylxcfs.errors import StartupError
 from pylxcfs.host import HostReader
+from pylxcfs.hosttree import HostTree
 from pylxcfs.loadtracker import LoadTracker
 from pylxcfs.processes import Processes
 from pylxcfs.procfiles.table import VirtualFile
@@ -33,8 +34,9 @@ class Engine:
     hierarchies: tuple[Hierarchy, ...]
     resolver: Resolver
     content: ContentService
+    cpu_tree: HostTree
     loads: LoadTracker
-    _reader: V1Reader
+    _reader: CgroupReader
     _builder: ViewBuilder
 
     def render_for_pid(self, file: VirtualFile, pid: int) -> bytes:
@@ -54,24 +56,23 @@ def assemble(view: ViewConfig, proc_root: Path = Path("/proc"), sys_root: Path =
     try:
         with (proc_root / "self/mountinfo").open() as mountinfo:
             hierarchies = parse_hierarchies(mountinfo)
-        mount_points = {name: h.mount_point for h in hierarchies for name in h.names if h.root == "/"}
-        answering = {"memory", "cpu", "cpuset", "blkio"} & mount_points.keys()
-        if not answering:
+        own = parse_membership("/proc/self/cgroup", (proc_root / "self/cgroup").read_bytes())
+        reader = open_layout(hierarchies, own, _file_budget(), _open_cgroup_stats())
+        if not reader.controllers:
             raise StartupError(
-                f"no cgroup v1 controller of {', '.join(c.value for c in Controller)} is mounted: "
-                "nothing could be told about any container"
+                f"no cgroup controller of {', '.join(c.value for c in Controller)} is mounted, "
+                "neither v1 nor v2: nothing could be told about any container"
             )
         host = HostReader(proc_root, sys_root)
-        files = CgroupFiles(mount_points, _file_budget())
+        cpu_tree = HostTree(sys_root / "devices/system/cpu")
     except OSError as error:
         raise StartupError(f"cannot read {error.filename}: {error.strerror}") from error
-    reader = V1Reader(files, _open_cgroup_stats())
     processes = Processes(host.proc_fd)
     resolver = Resolver(processes, reader)
     tracker = LoadTracker(reader, processes)
     builder = ViewBuilder(reader, tracker, view)
     content = ContentService(host, reader, resolver, builder, view.cache_ttl_seconds)
-    return Engine(hierarchies, resolver, content, tracker, reader, builder)
+    return Engine(hierarchies, resolver, content, cpu_tree, tracker, reader, builder)
 
 
 def _open_cgroup_stats() -> CgroupStats | None:

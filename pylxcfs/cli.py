@@ -27,7 +27,7 @@ _ALREADY_DEFAULT: Final = (
     ("-s",),
 )
 #: lxcfs options that units in the field may carry, and that nothing here obeys yet.
-_NOT_YET: Final = ("--disable-zswap", "--enable-psi-poll")
+_NOT_YET: Final = ("--enable-psi-poll",)
 
 
 class _LogFormatter(logging.Formatter):
@@ -73,6 +73,7 @@ def _build_parser() -> OneLineParser:
     )
     parser.add_argument("--disable-loadavg", action="store_true", help="show the host's load averages")
     parser.add_argument("-u", "--disable-swap", action="store_true", help="show containers no swap")
+    parser.add_argument("--disable-zswap", action="store_true", help="show containers no compressed swap")
     parser.add_argument(
         "-o",
         dest="mount_options",
@@ -139,6 +140,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> tuple[Config, list[str
             cfs=not arguments.disable_cfs,
             loadavg=not arguments.disable_loadavg,
             swap=not arguments.disable_swap,
+            zswap=not arguments.disable_zswap,
             cache_ttl_seconds=arguments.cache_ttl,
         ),
         mount_options=tuple(filter(None, mount_options.split(","))),

@@ -18,6 +18,8 @@ class ViewConfig:
     loadavg: bool = True
     #: Show swap at all (``-u`` turns it off).
     swap: bool = True
+    #: Show compressed swap (``--disable-zswap`` turns it off).
+    zswap: bool = True
     #: How long rendered content may be served again; 0 renders every time.
     cache_ttl_seconds: float = DEFAULT_CACHE_TTL_SECONDS
 

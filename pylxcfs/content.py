@@ -9,10 +9,11 @@ import time
 from collections import Counter, OrderedDict
 from typing import Final
 
-from pylxcfs.cgroup.types import CgroupError, CgroupGone, CgroupReader, ControllerUnavailable
+from pylxcfs.cgroup.parse import parse_cpu_list
+from pylxcfs.cgroup.types import CgroupError, CgroupGone, CgroupReader, ControllerUnavailable, CpuSet
 from pylxcfs.containers import Container, Resolver
 from pylxcfs.host import HostReader
-from pylxcfs.procfiles.table import Fallback, VirtualFile
+from pylxcfs.procfiles.table import CPUS_PRESENT, Fallback, VirtualFile
 from pylxcfs.viewbuilder import ViewBuilder
 
 _log = logging.getLogger(__name__)
@@ -46,10 +47,10 @@ class ContentService:
         try:
             return container, self.read(file, container)
         except CgroupGone:
-            # Removed between two looks: a stale answer about who asks, or the asker is about to end.
+            # Removed between two looks: a stale answer about who asks, or the asker is about to end. A group
+            # of the same name may be there by now, so what is open in any hierarchy is looked up again too.
             if container is not None:
                 self._resolver.forget(container)
-                # A new container may have the path of an old one, whose files are still open.
                 self._reader.forget(container.paths)
             container = self._resolver.resolve(pid)
         try:
@@ -72,6 +73,14 @@ class ContentService:
         if len(self._cache) > _MAX_CACHED:
             self._cache.popitem(last=False)
         return content
+
+    def visible_cpus(self, pid: int) -> CpuSet | None:
+        """Return the CPUs that `pid` sees, None for all that the host has.
+
+        Read from the file that says so, and so never another answer than the files'.
+        """
+        container, content = self.open(CPUS_PRESENT, pid)
+        return None if container is None else parse_cpu_list(CPUS_PRESENT.path, content)
 
     def prune(self) -> None:
         """Drop content that may not be served any more."""

@@ -1,5 +1,6 @@
 """The host's own /proc and CPU list, read through descriptors opened before anything is mounted."""
 
+import contextlib
 import os
 import time
 from collections.abc import Iterable
@@ -14,6 +15,9 @@ _CHUNK: Final = 1 << 16
 #: Files that the kernel writes as one record (single_open in fs/proc): one read gives all of it, and the
 #: second one, only to see the end, would make the kernel write it once more.
 _ONE_RECORD: Final = frozenset({"loadavg", "meminfo", "stat", "uptime"})
+#: Of /sys/devices/system/cpu, read by the name ``cpu/NAME``; not every kernel has all of them.
+_CPU_LISTS: Final = ("enabled", "offline", "possible", "present")
+_ONLINE: Final = "cpu/online"
 #: CPU hotplug is rare, and every stat and cpuinfo asks.
 _ONLINE_VALID_SECONDS: Final = 1.0
 
@@ -58,14 +62,17 @@ class HostReader:
     def __init__(self, proc_root: Path, sys_root: Path) -> None:
         """Open the roots; raises OSError where they are not there."""
         self.proc_fd = os.open(proc_root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        self._online_fd = os.open(sys_root / "devices/system/cpu/online", os.O_RDONLY | os.O_CLOEXEC)
-        self._fds: dict[str, int] = {}
+        cpu = sys_root / "devices/system/cpu"
+        self._fds = {_ONLINE: os.open(cpu / "online", os.O_RDONLY | os.O_CLOEXEC)}
+        for name in _CPU_LISTS:
+            with contextlib.suppress(FileNotFoundError):
+                self._fds[f"cpu/{name}"] = os.open(cpu / name, os.O_RDONLY | os.O_CLOEXEC)
         self._ticks_per_second = os.sysconf("SC_CLK_TCK")
         self._online = CpuSet()
         self._online_until = 0.0
 
     def read(self, name: str) -> bytes:
-        """Return a host /proc file; empty where this kernel has none."""
+        """Return a host /proc file, or a CPU list as ``cpu/NAME``; empty where this kernel has none."""
         fd = self._fds.get(name)
         if fd is None:
             try:
@@ -91,6 +98,6 @@ class HostReader:
     def _read_online(self) -> CpuSet:
         now = time.monotonic()
         if now >= self._online_until:
-            self._online = parse_cpu_list("cpu/online", read_whole(self._online_fd))
+            self._online = parse_cpu_list(_ONLINE, self.read(_ONLINE))
             self._online_until = now + _ONLINE_VALID_SECONDS
         return self._online

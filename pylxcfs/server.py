@@ -15,7 +15,7 @@ from pylxcfs.config import Config
 from pylxcfs.fuse.connection import Connection, open_connection, parse_mount_options, prepare_mount_point
 from pylxcfs.fuse.driver import SessionLoop
 from pylxcfs.fuse.filesystem import FileSystem
-from pylxcfs.fuse.tree import build_tree
+from pylxcfs.fuse.tree import Tree
 from pylxcfs.loadstate import LoadFile, read_boot_id
 from pylxcfs.loadtracker import STEP_SECONDS
 from pylxcfs.pidfile import PidFile
@@ -37,9 +37,8 @@ def run(config: Config) -> int:
         prepare_mount_point(config.mount_point)
         connection = open_connection(config.mount_point, options)
         cleanup.callback(connection.unmount)
-        pyfuse3.init(
-            FileSystem(build_tree(VIRTUAL_FILES), engine.content), f"/dev/fd/{connection.fd}", options=set()
-        )
+        file_system = FileSystem(Tree(VIRTUAL_FILES, engine.cpu_tree), engine.content)
+        pyfuse3.init(file_system, f"/dev/fd/{connection.fd}", options=set())
         cleanup.callback(pyfuse3.close, unmount=False)
         _log_start(config, engine)
         # What is here now stays; the collector need not walk it again while a reader waits.

@@ -34,6 +34,7 @@ class MemoryView:
     host_total: int
     host_swap_total: int
     show_swap: bool = True
+    show_zswap: bool = True
 
     #: What the container may use: its limit, or the host's memory; never 0.
     total: int = field(init=False)
@@ -143,6 +144,48 @@ class MemoryView:
     def slab(self) -> int:
         """All kernel objects."""
         return self.slab_reclaimable + self.slab_unreclaimable
+
+    @property
+    def shmem_thp(self) -> int:
+        """The part of tmpfs and shared memory that is in huge pages."""
+        return _within(self.stats.stat.shmem_thp, self.shmem)
+
+    @property
+    def file_thp(self) -> int:
+        """The part of the page cache, tmpfs excluded, that is in huge pages."""
+        return _within(self.stats.stat.file_thp, self.cached - self.shmem)
+
+    @property
+    def kernel_stack(self) -> int:
+        """Kernel stacks of its threads."""
+        return _within(self.stats.stat.kernel_stack, self.usage)
+
+    @property
+    def pagetables(self) -> int:
+        """Page tables of its processes."""
+        return _within(self.stats.stat.pagetables, self.usage)
+
+    @property
+    def sec_pagetables(self) -> int:
+        """Page tables of its virtual machines and devices."""
+        return _within(self.stats.stat.sec_pagetables, self.usage)
+
+    @property
+    def percpu(self) -> int:
+        """Kernel objects that exist once for each CPU."""
+        return _within(self.stats.stat.percpu, self.usage)
+
+    @property
+    def zswap(self) -> int:
+        """Memory taken by compressed swap."""
+        return _within(self.stats.stat.zswap, self.usage) if self.show_zswap else 0
+
+    @property
+    def zswapped(self) -> int:
+        """What is swapped out into that memory, before compression: a part of the swap used."""
+        if not self.show_zswap:
+            return 0
+        return _within(_within(self.stats.stat.zswapped, self.swap_used), self.total)
 
     @property
     def swap_total(self) -> int:

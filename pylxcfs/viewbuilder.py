@@ -64,6 +64,7 @@ class ViewBuilder:
             host_total=_host_bytes(_MEM_TOTAL, host.meminfo),
             host_swap_total=_host_bytes(_SWAP_TOTAL, host.meminfo),
             show_swap=self._config.swap,
+            show_zswap=self._config.zswap,
         )
 
     def _cpu(self, container: Container, host: HostSnapshot, uptime_usec: int) -> CpuView:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from pylxcfs.cgroup.types import CgroupPath, CpuMax
+from pylxcfs.cgroup.types import CgroupPath, CpuMax, Limit
 
 
 def with_ancestors(path: CgroupPath) -> Iterator[CgroupPath]:
@@ -10,6 +10,11 @@ def with_ancestors(path: CgroupPath) -> Iterator[CgroupPath]:
     while path != "/" and path:
         yield path
         path = CgroupPath(path.rpartition("/")[0])
+
+
+def smallest(limits: Iterable[Limit]) -> Limit:
+    """Return the smallest limit; None where there is none."""
+    return min((limit for limit in limits if limit is not None), default=None)
 
 
 def tightest(limits: Iterable[CpuMax | None]) -> CpuMax | None:

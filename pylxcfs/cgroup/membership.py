@@ -28,8 +28,14 @@ def trim_init_scope(path: CgroupPath) -> CgroupPath:
 
 
 def is_within(path: str, ancestor: str) -> bool:
-    """Tell whether `path` is `ancestor` or below it, by whole components."""
-    return ancestor in {ROOT, path} or path.startswith(ancestor + "/")
+    """Tell whether `path` is `ancestor` or below it, by whole components.
+
+    ``/../x`` is outside of our cgroup namespace, whose root is ``/``: not below it.
+    """
+    if ancestor == path:
+        return True
+    below = path.removeprefix(ancestor.rstrip("/") + "/")
+    return below != path and below.partition("/")[0] != ".."
 
 
 def container_cgroup(caller: CgroupPath, init: CgroupPath) -> CgroupPath:
@@ -37,7 +43,8 @@ def container_cgroup(caller: CgroupPath, init: CgroupPath) -> CgroupPath:
 
     A caller in init's cgroup or below it belongs to init's container. Otherwise the pid namespace is
     shared by several containers (Kubernetes ``shareProcessNamespace``): the container is the caller's
-    branch just below what both have in common, or the caller's own cgroup where that is only the root.
+    branch just below what both have in common, or the caller's own cgroup where that is only the root, or
+    above our cgroup namespace's root (``/..``), where it may be the root too.
     """
     init = trim_init_scope(init)
     if is_within(caller, init):
@@ -48,7 +55,7 @@ def container_cgroup(caller: CgroupPath, init: CgroupPath) -> CgroupPath:
         if component != other:
             break
         common.append(component)
-    if not common:
+    if all(component == ".." for component in common):
         return trim_init_scope(caller)
     return CgroupPath("/" + "/".join(mine[: len(common) + 1]))
 

@@ -1,9 +1,13 @@
 """Kernel text → values. Pure; every error names the file and the words that made no sense."""
 
 from collections.abc import Mapping
+from dataclasses import fields
+from typing import Final
 
-from pylxcfs.cgroup.types import CpuSet, DeviceNumber, ParseError
+from pylxcfs.cgroup.types import CpuMax, CpuSet, DeviceIo, DeviceNumber, Limit, ParseError
 
+_MAX: Final = b"max"
+_IO_KEYS: Final = frozenset(field.name.encode() for field in fields(DeviceIo))
 #: No machine has more CPUs; a longer range is damage, not a list worth building (NR_CPUS_RANGE_END).
 _CPU_NUMBER_END = 1 << 16
 
@@ -14,6 +18,24 @@ def parse_int(path: str, text: bytes) -> int:
         return int(text)
     except ValueError as error:
         raise ParseError(path, text) from error
+
+
+def parse_limit(path: str, text: bytes) -> Limit:
+    """Parse a number, or ``max`` for no limit (cgroup-v2.rst, "Conventions")."""
+    word = text.strip()
+    return None if word == _MAX else parse_int(path, word)
+
+
+def parse_cpu_max(path: str, text: bytes) -> CpuMax | None:
+    """Parse ``QUOTA PERIOD``, microseconds, with ``max`` for no limit (cgroup-v2.rst, "cpu.max")."""
+    try:
+        quota, period = text.split()
+        limit = CpuMax(0 if quota == _MAX else int(quota), int(period))
+    except ValueError as error:
+        raise ParseError(path, text) from error
+    if limit.period_usec <= 0 or limit.quota_usec < 0:
+        raise ParseError(path, text)
+    return limit if limit.quota_usec else None
 
 
 def parse_flat_keyed(path: str, text: bytes) -> dict[bytes, int]:
@@ -68,3 +90,26 @@ def parse_device_operations(path: str, text: bytes) -> Mapping[DeviceNumber, Map
         except ValueError as error:
             raise ParseError(path, line) from error
     return devices
+
+
+def parse_io_stat(path: str, text: bytes) -> Mapping[DeviceNumber, DeviceIo]:
+    """Parse io.stat: ``MAJ:MIN KEY=VALUE …`` (cgroup-v2.rst, "nested keyed").
+
+    Keys of I/O controllers (``cost.usage`` …) may stand beside ours, and ours may be missing. Some kernels
+    put a device without numbers on the line of the next one (blkcg_print_stat() in block/blk-cgroup.c).
+    """
+    devices: dict[DeviceNumber, dict[str, int]] = {}
+    numbers: dict[str, int] | None = None
+    for word in text.split():
+        key, equals, value = word.partition(b"=")
+        try:
+            if not equals:
+                major, minor = word.split(b":")
+                numbers = devices.setdefault(DeviceNumber(int(major), int(minor)), {})
+            elif numbers is None:
+                raise ParseError(path, text)
+            elif key in _IO_KEYS:
+                numbers[key.decode()] = int(value)
+        except ValueError as error:
+            raise ParseError(path, word) from error
+    return {device: DeviceIo(**numbers) for device, numbers in devices.items()}

@@ -7,7 +7,17 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from pylxcfs.cgroup.types import CgroupGone, CgroupPath, ControllerUnavailable, ParseError
+from pylxcfs.cgroup.effective import with_ancestors
+from pylxcfs.cgroup.mountroot import MountRoot
+from pylxcfs.cgroup.types import (
+    ROOT,
+    V2,
+    CgroupGone,
+    CgroupPath,
+    CgroupPaths,
+    ControllerUnavailable,
+    ParseError,
+)
 
 #: kernfs gives at most one buffer per read; usage_all with 512 CPUs is some 20 kB.
 _CHUNK: Final = 1 << 17
@@ -25,14 +35,23 @@ _ABSENT: Final = -1
 class CgroupFiles:
     """Reads files below the roots of the mounted hierarchies, relative to held descriptors.
 
+    `located` is a path below a mount point, as `locate` returns it.
+
     Owned by one thread: closing a descriptor while another thread reads it could show it another
     container's file.
     """
 
-    def __init__(self, mount_points: Mapping[str, str], max_open: int) -> None:
-        """Open each hierarchy's root: name in /proc/PID/cgroup → mount point."""
+    def __init__(
+        self,
+        mount_points: Mapping[str, str],
+        max_open: int,
+        mount_roots: Mapping[str, MountRoot] | None = None,
+    ) -> None:
+        """Open each hierarchy: name in /proc/PID/cgroup → mount point, and what that shows if not all."""
         self._roots = {name: os.open(point, _DIRECTORY) for name, point in mount_points.items()}
         self._mount_points = mount_points
+        self._mount_roots = dict.fromkeys(mount_points, MountRoot()) | dict(mount_roots or {})
+        self._limited_tops = frozenset(name for name in mount_points if self._top_can_be_limited(name))
         self._max_open = max_open
         self._open = 0
         self._directories: OrderedDict[tuple[str, CgroupPath], dict[str, int]] = OrderedDict()
@@ -41,13 +60,34 @@ class CgroupFiles:
         """Tell whether `hierarchy` is mounted."""
         return hierarchy in self._roots
 
-    def describe(self, hierarchy: str, path: CgroupPath, name: str) -> str:
-        """Return the full path of a file, for messages."""
-        return f"{self._mount_points[hierarchy]}{path.rstrip('/')}/{name}"
+    def locate(self, hierarchy: str, path: CgroupPath | None) -> CgroupPath:
+        """Return where `path` of /proc/PID/cgroup is; raises ControllerUnavailable if no mount shows it."""
+        root = self._mount_roots.get(hierarchy)
+        if root is None or path is None:
+            raise ControllerUnavailable(hierarchy)
+        located = root.locate(path)
+        if located is None:
+            raise ControllerUnavailable(f"{path} is not below {self._mount_points[hierarchy]}")
+        return located
 
-    def read(self, hierarchy: str, path: CgroupPath, name: str) -> bytes:
+    def upwards(self, hierarchy: str, located: CgroupPath) -> Iterator[CgroupPath]:
+        """Yield every cgroup that can limit `located`, nearest first."""
+        yield from with_ancestors(located)
+        if hierarchy in self._limited_tops:
+            yield ROOT
+
+    def is_root(self, hierarchy: str, path: CgroupPath | None) -> bool:
+        """Tell whether `path` of /proc/PID/cgroup is the hierarchy's root, or in no such hierarchy."""
+        root = self._mount_roots.get(hierarchy)
+        return path is None or path == ROOT if root is None else path is None or root.is_root(path)
+
+    def describe(self, hierarchy: str, located: CgroupPath, name: str) -> str:
+        """Return the full path of a file, for messages."""
+        return f"{self._mount_points[hierarchy]}{located.rstrip('/')}/{name}"
+
+    def read(self, hierarchy: str, located: CgroupPath, name: str) -> bytes:
         """Return a file's content; raises ControllerUnavailable, CgroupGone or ParseError."""
-        key = (hierarchy, path)
+        key = (hierarchy, located)
         directory = self._directories.get(key)
         if directory is None:
             directory = self._directories[key] = {}
@@ -55,23 +95,28 @@ class CgroupFiles:
             self._directories.move_to_end(key)
         fd = directory.get(name)
         if fd is None:
-            fd = directory[name] = self._open_file(hierarchy, path, name)
+            fd = self._open_file(hierarchy, located, name)
+            if fd != _ABSENT or hierarchy != V2:
+                # On v2 a controller can be enabled at any time, and its files appear.
+                directory[name] = fd
         if fd == _ABSENT:
-            raise ControllerUnavailable(self.describe(hierarchy, path, name))
+            raise ControllerUnavailable(self.describe(hierarchy, located, name))
         try:
             content = os.pread(fd, _CHUNK, 0)
         except OSError as error:
-            self.forget(hierarchy, path)
+            self.forget(hierarchy, located)
             if error.errno in _GONE:
-                raise CgroupGone(self.describe(hierarchy, path, name)) from error
+                if hierarchy == V2 and self._lost_only_file(located, name):
+                    raise ControllerUnavailable(self.describe(hierarchy, located, name)) from error
+                raise CgroupGone(self.describe(hierarchy, located, name)) from error
             if error.errno in {errno.EOPNOTSUPP, errno.EINVAL, errno.EIO}:
-                raise ControllerUnavailable(self.describe(hierarchy, path, name)) from error
+                raise ControllerUnavailable(self.describe(hierarchy, located, name)) from error
             raise
         if len(content) == _CHUNK:
-            raise ParseError(self.describe(hierarchy, path, name), b"longer than any kernel file known")
+            raise ParseError(self.describe(hierarchy, located, name), b"longer than any kernel file known")
         return content
 
-    def walk(self, hierarchy: str, path: CgroupPath) -> Iterator[int]:
+    def walk(self, hierarchy: str, located: CgroupPath) -> Iterator[int]:
         """Yield a descriptor of the cgroup's directory and of every one below it, each open until the next.
 
         Raises ControllerUnavailable or CgroupGone about the first; others may vanish meanwhile.
@@ -79,17 +124,17 @@ class CgroupFiles:
         root = self._roots.get(hierarchy)
         if root is None:
             raise ControllerUnavailable(hierarchy)
-        pending = [path]
+        pending = [located]
         while pending:
             current = pending.pop()
             try:
                 directory = os.open("." + current, _DIRECTORY | os.O_NOFOLLOW, dir_fd=root)
             except OSError as error:
-                if current != path:
+                if current != located:
                     continue
                 if error.errno in _GONE:
-                    raise CgroupGone(self.describe(hierarchy, path, "")) from error
-                raise ControllerUnavailable(self.describe(hierarchy, path, "")) from error
+                    raise CgroupGone(self.describe(hierarchy, located, "")) from error
+                raise ControllerUnavailable(self.describe(hierarchy, located, "")) from error
             try:
                 yield directory
                 # kernfs counts subdirectories, and only those, as links.
@@ -97,42 +142,85 @@ class CgroupFiles:
                     # Removed meanwhile: then nothing is below it.
                     with contextlib.suppress(OSError), os.scandir(directory) as entries:
                         names = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
-                        pending += [CgroupPath(f"{current}/{name}") for name in names]
+                        pending += [CgroupPath(f"{current.rstrip('/')}/{name}") for name in names]
             finally:
                 os.close(directory)
 
-    def exists(self, hierarchy: str, path: CgroupPath) -> bool:
+    def exists(self, hierarchy: str, located: CgroupPath) -> bool:
         """Tell whether the cgroup's directory is there."""
         try:
-            os.stat("." + path, dir_fd=self._roots[hierarchy])
+            os.stat("." + located, dir_fd=self._roots[hierarchy])
         except OSError:
             return False
         return True
 
-    def forget(self, hierarchy: str, path: CgroupPath) -> None:
+    def any_exists(self, paths: CgroupPaths) -> bool:
+        """Tell whether any of these cgroups is still there; roots always are and do not count."""
+        for name, path in paths:
+            root = self._mount_roots.get(name)
+            located = None if root is None else root.locate(path)
+            if located is not None and not self.is_root(name, path) and self.exists(name, located):
+                return True
+        return False
+
+    def forget_all(self, paths: CgroupPaths) -> None:
+        """Close the files of all these cgroups but the roots'."""
+        for name, path in paths:
+            root = self._mount_roots.get(name)
+            located = None if root is None else root.locate(path)
+            if located is not None and not self.is_root(name, path):
+                self.forget(name, located)
+
+    def forget(self, hierarchy: str, located: CgroupPath) -> None:
         """Close the files of one cgroup."""
-        for fd in self._directories.pop((hierarchy, path), {}).values():
+        for fd in self._directories.pop((hierarchy, located), {}).values():
             if fd != _ABSENT:
                 os.close(fd)
                 self._open -= 1
 
-    def _open_file(self, hierarchy: str, path: CgroupPath, name: str) -> int:
+    def _open_file(self, hierarchy: str, located: CgroupPath, name: str) -> int:
         root = self._roots.get(hierarchy)
         if root is None:
             raise ControllerUnavailable(hierarchy)
         flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
-            fd = os.open(f".{path}/{name}", flags, dir_fd=root)
+            fd = os.open(f".{located}/{name}", flags, dir_fd=root)
         except OSError as error:
             if error.errno not in _GONE:
-                raise ControllerUnavailable(self.describe(hierarchy, path, name)) from error
-            if not self.exists(hierarchy, path):
-                self.forget(hierarchy, path)
-                raise CgroupGone(self.describe(hierarchy, path, name)) from error
+                raise ControllerUnavailable(self.describe(hierarchy, located, name)) from error
+            if not self.exists(hierarchy, located):
+                self.forget(hierarchy, located)
+                raise CgroupGone(self.describe(hierarchy, located, name)) from error
             return _ABSENT
         self._open += 1
-        self._close_surplus((hierarchy, path))
+        self._close_surplus((hierarchy, located))
         return fd
+
+    def _lost_only_file(self, located: CgroupPath, name: str) -> bool:
+        """Tell whether a controller was disabled in a cgroup that is still there (cgroup.subtree_control).
+
+        If the file can be opened again, the cgroup is another one of the same name.
+        """
+        try:
+            fd = self._open_file(V2, located, name)
+        except CgroupGone:
+            return False
+        if fd == _ABSENT:
+            return True
+        os.close(fd)
+        self._open -= 1
+        return False
+
+    def _top_can_be_limited(self, hierarchy: str) -> bool:
+        """Tell whether the mount's top is not the hierarchy's root: a bind, or a cgroup namespace.
+
+        cgroup.events is in every v2 cgroup but the root, release_agent in no v1 cgroup but the root
+        (CFTYPE_NOT_ON_ROOT and CFTYPE_ONLY_ON_ROOT in kernel/cgroup).
+        """
+        top = self._roots[hierarchy]
+        if hierarchy == V2:
+            return os.access("cgroup.events", os.F_OK, dir_fd=top)
+        return not os.access("release_agent", os.F_OK, dir_fd=top)
 
     def _close_surplus(self, in_use: tuple[str, CgroupPath]) -> None:
         while self._open > self._max_open:

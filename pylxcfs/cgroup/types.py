@@ -10,7 +10,7 @@ Source: Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/ of the kernel.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import NamedTuple, NewType, Protocol, Self
+from typing import Final, NamedTuple, NewType, Protocol, Self
 
 #: Bytes or a count; None is the kernel's ``max`` (v2) or PAGE_COUNTER_MAX (v1).
 Limit = int | None
@@ -19,6 +19,9 @@ Limit = int | None
 CgroupPath = NewType("CgroupPath", str)
 
 ROOT = CgroupPath("/")
+
+#: The name of the cgroup v2 hierarchy, as /proc/PID/cgroup has it.
+V2: Final = ""
 
 
 class CgroupError(Exception):
@@ -94,8 +97,7 @@ class CpuSet(tuple[int, ...]):
 class MemoryStat:
     """memory.stat of a cgroup and everything below it, in bytes.
 
-    A field that this kernel's memory.stat does not have is None; v1 has no slab, kernel stack or page
-    table numbers at all.
+    A field that this kernel's memory.stat does not have is None; v1 has no numbers of kernel memory at all.
     """
 
     file: int = 0
@@ -113,6 +115,15 @@ class MemoryStat:
     unevictable: int = 0
     slab_reclaimable: int | None = None
     slab_unreclaimable: int | None = None
+    file_thp: int | None = None
+    shmem_thp: int | None = None
+    kernel_stack: int | None = None
+    pagetables: int | None = None
+    sec_pagetables: int | None = None
+    percpu: int | None = None
+    #: Compressed, and what it was before.
+    zswap: int | None = None
+    zswapped: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """cgroup v1, told in the words of v2. Source: Documentation/admin-guide/cgroup-v1/ of the kernel."""
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from pylxcfs.cgroup.effective import tightest, with_ancestors
@@ -9,6 +10,7 @@ from pylxcfs.cgroup.reader import CgroupFiles, read_ids
 from pylxcfs.cgroup.taskstats import CgroupStats
 from pylxcfs.cgroup.types import (
     ROOT,
+    V2,
     CgroupError,
     CgroupPath,
     CgroupPaths,
@@ -29,7 +31,7 @@ from pylxcfs.cgroup.types import (
     Tasks,
 )
 
-_HIERARCHY: Final[Mapping[Controller, str]] = {
+HIERARCHY: Final[Mapping[Controller, str]] = {
     Controller.MEMORY: "memory",
     Controller.CPU: "cpu",
     Controller.CPUSET: "cpuset",
@@ -100,7 +102,7 @@ class V1Reader:
         """Read the CFS quota, and CPU time from cpuacct; a kernel without quotas has no limit."""
         used = self._read_used(paths)
         return CpuStats(
-            max=tightest(self._read_max(path) for path in with_ancestors(paths.get("cpu") or ROOT)),
+            max=tightest(map(self._read_max, self._limiting(paths))),
             usage=CpuTime(sum(t.user_usec for t in used.values()), sum(t.system_usec for t in used.values())),
             used=used,
         )
@@ -166,42 +168,43 @@ class V1Reader:
 
     def at_root(self, paths: CgroupPaths, controller: Controller) -> bool:
         """Tell whether `paths` are in the root for `controller`, or in no such hierarchy."""
-        return (paths.get(_HIERARCHY[controller]) or ROOT) == ROOT
+        hierarchy = HIERARCHY[controller]
+        return self._files.is_root(hierarchy, paths.get(hierarchy))
 
     def exists(self, paths: CgroupPaths) -> bool:
         """Tell whether any of the cgroups that answer is still there."""
-        return any(
-            path != ROOT and self._files.exists(name, path) for name, path in paths if self._files.has(name)
-        )
+        return self._files.any_exists(paths)
 
     def forget(self, paths: CgroupPaths) -> None:
         """Close whatever is kept open for `paths`."""
-        for name, path in paths:
-            if path != ROOT:
-                self._files.forget(name, path)
+        self._files.forget_all(paths)
 
     def _any_own(self, paths: CgroupPaths) -> tuple[str, CgroupPath]:
         """Return a hierarchy in which the container has a cgroup of its own, the cpu controller's first."""
-        own = {name: path for name, path in paths if path != ROOT and self._files.has(name)}
+        own = [name for name, path in paths if name != V2 and not self._files.is_root(name, path)]
         for name in (*_TASKS_FROM, *own):
-            if name in own:
-                return name, own[name]
+            if name in own and self._files.has(name):
+                with contextlib.suppress(ControllerUnavailable):
+                    return name, self._path(paths, name)
         raise ControllerUnavailable("tasks")
 
     def _frozen(self, paths: CgroupPaths) -> bool:
-        path = paths.get("freezer") or ROOT
-        if path == ROOT or not self._files.has("freezer"):
+        if self._files.is_root("freezer", paths.get("freezer")):
             return False
         try:
-            return self._files.read("freezer", path, "freezer.state") == b"FROZEN\n"
+            return self._files.read("freezer", self._path(paths, "freezer"), "freezer.state") == b"FROZEN\n"
         except CgroupError:
             return False
 
     def _path(self, paths: CgroupPaths, hierarchy: str) -> CgroupPath:
-        path = paths.get(hierarchy)
-        if path is None or not self._files.has(hierarchy):
-            raise ControllerUnavailable(hierarchy)
-        return path
+        return self._files.locate(hierarchy, paths.get(hierarchy))
+
+    def _limiting(self, paths: CgroupPaths) -> Iterator[CgroupPath]:
+        try:
+            path = self._path(paths, "cpu")
+        except ControllerUnavailable:
+            return
+        yield from self._files.upwards("cpu", path)
 
     def _read_int(self, hierarchy: str, path: CgroupPath, name: str) -> int:
         text = self._files.read(hierarchy, path, name)
@@ -226,9 +229,9 @@ class V1Reader:
 
     def _read_used(self, paths: CgroupPaths) -> Mapping[int, CpuTime]:
         """CPU time per CPU; nothing where the container has no cpuacct cgroup of its own."""
-        path = paths.get("cpuacct") or ROOT
-        if path == ROOT or not self._files.has("cpuacct"):
+        if self._files.is_root("cpuacct", paths.get("cpuacct")) or not self._files.has("cpuacct"):
             return {}
+        path = self._path(paths, "cpuacct")
         try:
             text = self._files.read("cpuacct", path, "cpuacct.usage_all")
         except ControllerUnavailable:

@@ -15,12 +15,18 @@ _BINDABLE: Final = frozenset(
     f"proc/{name}"
     for name in ("cpuinfo", "diskstats", "meminfo", "stat", "swaps", "uptime", "loadavg", "slabinfo")
 )
+#: As in the table; runc lets anybody bind over anything below /sys.
+_CPU_DIRECTORY: Final = "sys/devices/system/cpu"
 
 
 def docker_arguments(mount_point: str, paths: Iterable[str]) -> Iterator[str]:
-    """Yield ``-v`` and its value for each of `paths` (like ``proc/meminfo``) that runc lets through."""
-    for path in paths:
-        if path in _BINDABLE:
+    """Yield ``-v`` and its value for each of `paths` (like ``proc/meminfo``) that runc lets through.
+
+    The CPU tree is bound as one directory.
+    """
+    binds = dict.fromkeys(_CPU_DIRECTORY if path.startswith(f"{_CPU_DIRECTORY}/") else path for path in paths)
+    for path in binds:
+        if path == _CPU_DIRECTORY or path in _BINDABLE:
             yield "-v"
             # Read-only: the files are that anyway, and so an attempt to write says so at once.
             yield f"{mount_point}/{path}:/{path}:ro"

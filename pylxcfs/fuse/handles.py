@@ -1,57 +1,109 @@
-"""Open files: what their reader was shown, kept so that every read of one pass sees the same."""
+"""Open files and directories: what their reader was shown, kept so that one pass sees one state."""
 
-from collections.abc import Iterator
+import errno
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import count
+from typing import Generic, Protocol, TypeVar
 
 import pyfuse3
 
 from pylxcfs.cgroup.types import CgroupGone
 from pylxcfs.containers import Container
 from pylxcfs.content import ContentService
+from pylxcfs.hosttree import HostReadError, HostTree, HostTreeError
 from pylxcfs.procfiles.table import VirtualFile
+
+T = TypeVar("T")
+
+#: The names in a directory, and what the kernel is told about each.
+Listing = Sequence[tuple[pyfuse3.FileNameT, pyfuse3.EntryAttributes]]
+
+
+class Readable(Protocol):
+    """An open file."""
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Return a slice; a read from the start begins a new pass with new content, as in /proc."""
 
 
 class OpenFile:
-    """One open file, with the content of its present pass."""
+    """An open virtual file, with the content of its present pass."""
 
-    __slots__ = ("_container", "_content", "_file", "_fresh")
+    __slots__ = ("_container", "_content", "_file", "_fresh", "_service")
 
-    def __init__(self, file: VirtualFile, container: Container | None, content: bytes) -> None:
+    def __init__(
+        self, service: ContentService, file: VirtualFile, container: Container | None, content: bytes
+    ) -> None:
         """Keep what was rendered when the file was opened."""
+        self._service = service
         self._file = file
         self._container = container
         self._content = content
         self._fresh = True
 
-    def read(self, service: ContentService, offset: int, size: int) -> bytes:
+    def read(self, offset: int, size: int) -> bytes:
         """Return a slice; a read from the start begins a new pass with new content, as in /proc."""
         if offset == 0 and not self._fresh:
             # A container that has ended meanwhile keeps what it last said.
             with suppress(CgroupGone):
-                self._content = service.read(self._file, self._container)
+                self._content = self._service.read(self._file, self._container)
         self._fresh = False
         return self._content[offset : offset + size]
 
 
-class Handles:
-    """The open files by their number."""
+class OpenHostFile:
+    """An open file of the host's tree. No descriptor is kept: how many there are is up to containers."""
+
+    __slots__ = ("_content", "_error", "_fresh", "_path", "_tree")
+
+    def __init__(self, tree: HostTree, path: str) -> None:
+        """Read `path`; raises HostTreeError where it cannot be opened."""
+        self._tree = tree
+        self._path = path
+        self._fresh = True
+        self._read_host()
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Return a slice; a read from the start reads the host's file again. Raises HostTreeError."""
+        if offset == 0 and not self._fresh:
+            try:
+                self._read_host()
+            except HostTreeError as error:
+                # What a file that is still open answers when its CPU or driver is gone.
+                raise HostTreeError(errno.ENODEV) from error
+        self._fresh = False
+        if self._error:
+            raise HostReadError(self._error)
+        return self._content[offset : offset + size]
+
+    def _read_host(self) -> None:
+        self._content, self._error = b"", 0
+        try:
+            self._content = self._tree.read(self._path)
+        except HostReadError as error:
+            # The host opens it all the same: it is the read that fails.
+            self._error = error.number
+
+
+class Handles(Generic[T]):
+    """What is open, by its number."""
 
     def __init__(self) -> None:
-        """Begin with none open."""
+        """Begin with nothing open."""
         self._numbers: Iterator[int] = count(1)
-        self._open: dict[pyfuse3.FileHandleT, OpenFile] = {}
+        self._open: dict[pyfuse3.FileHandleT, T] = {}
 
-    def add(self, file: OpenFile) -> pyfuse3.FileHandleT:
-        """Number an open file."""
+    def add(self, opened: T) -> pyfuse3.FileHandleT:
+        """Number what was opened."""
         handle = pyfuse3.FileHandleT(next(self._numbers))
-        self._open[handle] = file
+        self._open[handle] = opened
         return handle
 
-    def get(self, handle: pyfuse3.FileHandleT) -> OpenFile | None:
-        """Return the open file with this number, if there is one."""
+    def get(self, handle: pyfuse3.FileHandleT) -> T | None:
+        """Return what has this number, if there is anything."""
         return self._open.get(handle)
 
     def remove(self, handle: pyfuse3.FileHandleT) -> None:
-        """Forget a file that was closed."""
+        """Forget what was closed."""
         self._open.pop(handle, None)

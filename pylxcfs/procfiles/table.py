@@ -8,10 +8,14 @@ from typing import Final
 from pylxcfs.cgroup.types import Controller
 from pylxcfs.host import HostSnapshot
 from pylxcfs.procfiles import cpuinfo, diskstats, loadavg, meminfo, stat, swaps, uptime
+from pylxcfs.sysfiles import cpulists
 from pylxcfs.view import ResourceView
 
 #: Pure: container and host in, the whole file out.
 Renderer = Callable[[ResourceView, HostSnapshot], bytes]
+
+#: Has the host's content but for the files below, and directories only of the visible CPUs.
+CPU_DIRECTORY: Final = "sys/devices/system/cpu"
 
 _CPU: Final = frozenset({Controller.CPU, Controller.CPUSET})
 _MEMORY: Final = frozenset({Controller.MEMORY})
@@ -38,12 +42,23 @@ class VirtualFile:
     host_files: tuple[str, ...]
     controllers: frozenset[Controller]
     fallback: Fallback
-    #: Below /proc: what host processes get, and containers on `Fallback.HOST`.
+    #: Below /proc, or ``cpu/NAME``: what host processes get, and containers on `Fallback.HOST`.
     host_file: str
     description: str
     #: The load part of the view, which makes the container's load be followed.
     needs_load: bool = False
 
+
+#: The directories of a container's CPUs follow it.
+CPUS_PRESENT: Final = VirtualFile(
+    path=f"{CPU_DIRECTORY}/present",
+    render=cpulists.render_visible,
+    host_files=(),
+    controllers=_CPU,
+    fallback=Fallback.HOST,
+    host_file="cpu/present",
+    description="the container's CPUs",
+)
 
 VIRTUAL_FILES: Final = (
     VirtualFile(
@@ -112,4 +127,41 @@ VIRTUAL_FILES: Final = (
         host_file="uptime",
         description="the age of the container and the idle time of its CPUs",
     ),
+    VirtualFile(
+        path=f"{CPU_DIRECTORY}/enabled",
+        render=cpulists.render_visible,
+        host_files=(),
+        controllers=_CPU,
+        fallback=Fallback.HOST,
+        host_file="cpu/enabled",
+        description="the container's CPUs, on kernels that have this list",
+    ),
+    VirtualFile(
+        path=f"{CPU_DIRECTORY}/offline",
+        render=cpulists.render_none,
+        host_files=(),
+        controllers=_CPU,
+        fallback=Fallback.HOST,
+        host_file="cpu/offline",
+        description="none",
+    ),
+    VirtualFile(
+        path=f"{CPU_DIRECTORY}/online",
+        render=cpulists.render_visible,
+        host_files=(),
+        controllers=_CPU,
+        fallback=Fallback.HOST,
+        host_file="cpu/online",
+        description="the container's CPUs",
+    ),
+    VirtualFile(
+        path=f"{CPU_DIRECTORY}/possible",
+        render=cpulists.render_visible,
+        host_files=(),
+        controllers=_CPU,
+        fallback=Fallback.HOST,
+        host_file="cpu/possible",
+        description="the container's CPUs",
+    ),
+    CPUS_PRESENT,
 )

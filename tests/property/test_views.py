@@ -38,6 +38,14 @@ memory_stats = st.builds(
             "anon_thp",
             "slab_reclaimable",
             "slab_unreclaimable",
+            "file_thp",
+            "shmem_thp",
+            "kernel_stack",
+            "pagetables",
+            "sec_pagetables",
+            "percpu",
+            "zswap",
+            "zswapped",
         )
     },
 )
@@ -46,6 +54,7 @@ memories = st.builds(
     st.builds(MemoryStats, amounts, limits, amounts, limits, st.booleans(), memory_stats),
     st.integers(4096, 1 << 44),
     st.integers(0, 1 << 44),
+    st.booleans(),
     st.booleans(),
 )
 usecs = st.integers(0, 1 << 48) | st.integers(0, 3_000_000)
@@ -100,6 +109,8 @@ def test_meminfo(memory: MemoryView, text: bytes) -> None:
     assert shown["MemFree"] + shown["Buffers"] + shown["Cached"] + shown["SReclaimable"] <= total
     assert shown["Shmem"] <= shown["Cached"]
     assert shown["AnonHugePages"] <= shown["AnonPages"]
+    assert shown.get("ShmemHugePages", 0) + shown.get("FileHugePages", 0) <= shown["Cached"]
+    assert shown.get("Zswapped", 0) <= shown["SwapTotal"] - shown["SwapFree"]
     assert shown["Slab"] == shown["SReclaimable"] + shown["SUnreclaim"]
     for name in ("Active", "Inactive"):
         assert shown[name] == shown[f"{name}(anon)"] + shown[f"{name}(file)"]

@@ -68,6 +68,14 @@ def container() -> ResourceView:
         unevictable=2 * MIB,
         slab_reclaimable=12 * MIB,
         slab_unreclaimable=5 * MIB,
+        file_thp=6 * MIB,
+        shmem_thp=2 * MIB,
+        kernel_stack=3 * MIB,
+        pagetables=7 * MIB,
+        sec_pagetables=1 * MIB,
+        percpu=9 * MIB,
+        zswap=4 * MIB,
+        zswapped=10 * MIB,
     )
     memory = MemoryStats(200 * MIB, 512 * MIB, 30 * MIB, 512 * MIB, swap_accounted=True, stat=stat)
     sample = Sample(

@@ -12,9 +12,10 @@ _PACKAGE = Path(pylxcfs.__file__).parent
 #: From the kernel's words to the command lines: a module imports only from its own line or those above.
 _LAYERS = (
     {"errors", "arguments", "config", "cgroup"},
-    {"host", "pidfile", "loadaverage"},
+    {"host", "hosttree", "pidfile", "loadaverage"},
     {"view"},
-    {"cputime", "processes", "procfiles", "loadstate"},
+    {"cputime", "processes", "sysfiles", "loadstate"},
+    {"procfiles"},
     {"containers"},
     {"loadtracker"},
     {"viewbuilder"},
@@ -23,8 +24,8 @@ _LAYERS = (
     {"server", "ctl"},
     {"cli"},
 )
-_PURE_CGROUP = ("cgroup.parse", "cgroup.types", "cgroup.membership", "cgroup.effective")
-_PURE = ("view", "cputime", "loadaverage", "procfiles", *_PURE_CGROUP)
+_PURE_CGROUP = ("cgroup.parse", "cgroup.mountroot", "cgroup.types", "cgroup.membership", "cgroup.effective")
+_PURE = ("view", "cputime", "loadaverage", "procfiles", "sysfiles", *_PURE_CGROUP)
 _OUTSIDE_WORLD = {"os", "psutil", "trio", "pyfuse3", "subprocess", "socket", "time", "pathlib"}
 
 

@@ -1,5 +1,7 @@
 """Which hierarchies are mounted."""
 
+from itertools import permutations
+
 from pylxcfs.cgroup.detect import Hierarchy, parse_hierarchies
 
 _PREFIX = "30 25 0:26 {root} {point} rw,nosuid shared:9 - {type} {source} {options}\n"
@@ -36,6 +38,26 @@ def test_whole_hierarchy_wins() -> None:
         _line("/late", "rw,memory"),
     ]
     assert (Hierarchy(("memory",), "/cg roups/memory", "/"),) == parse_hierarchies(lines)
+
+
+def test_most_of_it_wins() -> None:
+    """In a cgroup namespace, the host's mount shows more than our own, and that more than a part of it."""
+    points = {"/../..": "/host", "/": "/own", "/a": "/part"}
+    for roots in permutations(points):
+        lines = [_line(points[root], "rw", root, "cgroup2") for root in roots]
+        assert (Hierarchy(("",), "/host", "/../.."),) == parse_hierarchies(lines)
+        assert (Hierarchy(("",), "/own", "/"),) == parse_hierarchies(
+            line for line in lines if "/host" not in line
+        )
+
+
+def test_covered_mount() -> None:
+    """A mount below another one at the same place cannot be reached."""
+    below = "30 25 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n"
+    lines = [below, "31 30 0:27 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n"]
+    assert () == parse_hierarchies(lines)
+    lines.append("32 31 0:28 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n")
+    assert (Hierarchy(("memory",), "/sys/fs/cgroup/memory", "/"),) == parse_hierarchies(lines)
 
 
 def test_nothing_mounted() -> None:

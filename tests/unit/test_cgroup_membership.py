@@ -47,6 +47,12 @@ def test_damaged_membership(text: bytes) -> None:
         # Nothing in common: a process that was put there from outside.
         ("/user/me", "/docker/a", "/user/me"),
         ("/", "/docker/a", "/"),
+        # Seen from within a cgroup namespace: what is outside of it is not below its root.
+        ("/../b/x", "/", "/../b/x"),
+        ("/../b/x", "/../b", "/../b"),
+        ("/../b/x", "/../c", "/../b/x"),
+        ("/../../pod/app/x", "/../../pod/pause", "/../../pod/app"),
+        ("/a", "/..", "/a"),
         ("/docker/a", "/", "/"),
         ("/init.scope", "/init.scope", "/"),
     ],

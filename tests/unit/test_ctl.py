@@ -17,7 +17,15 @@ def test_docker_arguments_bind_read_only() -> None:
     ]
 
 
-@pytest.mark.parametrize("path", ["proc/pressure/cpu", "sys/devices/system/cpu/online", "proc/version"])
+def test_docker_arguments_bind_the_cpu_tree_once() -> None:
+    """The files of the CPU tree become one bind of their directory."""
+    cpu = "sys/devices/system/cpu"
+    assert list(docker_arguments("/mnt", [f"{cpu}/online", f"{cpu}/present"])) == [
+        *("-v", f"/mnt/{cpu}:/{cpu}:ro"),
+    ]
+
+
+@pytest.mark.parametrize("path", ["proc/pressure/cpu", "sys/devices/system/cpufreq", "proc/version"])
 def test_docker_arguments_leave_out_what_runc_refuses(path: str) -> None:
     """A bind that runc would refuse keeps the container from starting, so there is none."""
     assert list(docker_arguments("/mnt", [path])) == []

@@ -3,6 +3,7 @@
 import errno
 import logging
 from collections.abc import Coroutine
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, TypeVar, cast
 
@@ -12,7 +13,8 @@ import pytest
 from pylxcfs.containers import Container
 from pylxcfs.content import ContentService
 from pylxcfs.fuse.filesystem import FileSystem
-from pylxcfs.fuse.tree import build_tree
+from pylxcfs.fuse.tree import Tree, build_nodes
+from pylxcfs.hosttree import HostTree
 from pylxcfs.procfiles.table import VIRTUAL_FILES, VirtualFile
 
 T = TypeVar("T")
@@ -50,9 +52,10 @@ def _run(coroutine: Coroutine[Any, Any, T]) -> T:
 class _Mounted:
     """A file system and a way through it by path."""
 
-    def __init__(self) -> None:
+    def __init__(self, cpu_directory: Path) -> None:
         self.content = _Counting()
-        self.fs = FileSystem(build_tree(VIRTUAL_FILES), cast("ContentService", self.content))
+        tree = Tree(VIRTUAL_FILES, HostTree(cpu_directory))
+        self.fs = FileSystem(tree, cast("ContentService", self.content))
 
     def inode(self, path: str) -> pyfuse3.InodeT:
         inode = pyfuse3.ROOT_INODE
@@ -65,9 +68,12 @@ class _Mounted:
 
 
 @pytest.fixture
-def mounted() -> _Mounted:
-    """Return a file system over counting content."""
-    return _Mounted()
+def mounted(tmp_path: Path) -> _Mounted:
+    """Return a file system over counting content, on a host that has every file of the table."""
+    for file in VIRTUAL_FILES:
+        if file.path.startswith("sys/"):
+            (tmp_path / Path(file.path).name).touch()
+    return _Mounted(tmp_path)
 
 
 def test_every_file_is_found(mounted: _Mounted) -> None:
@@ -80,7 +86,7 @@ def test_every_file_is_found(mounted: _Mounted) -> None:
 
 def test_inodes_do_not_depend_on_the_table() -> None:
     """A table with fewer files gives the same inodes to those that it has."""
-    whole, part = build_tree(VIRTUAL_FILES), build_tree(VIRTUAL_FILES[3:4])
+    whole, part = build_nodes(VIRTUAL_FILES), build_nodes(VIRTUAL_FILES[3:4])
     assert part.keys() <= whole.keys()
 
 

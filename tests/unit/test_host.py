@@ -45,6 +45,16 @@ def test_missing_file_is_empty(roots: tuple[Path, Path]) -> None:
     assert b"x" == reader.read("swaps")
 
 
+def test_cpu_lists(roots: tuple[Path, Path]) -> None:
+    """The host's CPU lists are read by name, those that it has; without the online ones nothing works."""
+    (roots[1] / "devices/system/cpu/possible").write_text("0-7\n")
+    reader = HostReader(*roots)
+    assert [b"0-1,3\n", b"0-7\n", b""] == [reader.read(f"cpu/{n}") for n in ("online", "possible", "enabled")]
+    (roots[1] / "devices/system/cpu/online").unlink()
+    with pytest.raises(FileNotFoundError):
+        HostReader(*roots)
+
+
 def test_snapshot(roots: tuple[Path, Path]) -> None:
     """A snapshot has what was asked for and nothing else."""
     (roots[0] / "meminfo").write_text("m")

@@ -7,7 +7,7 @@ import pytest
 
 from pylxcfs.cgroup.types import Controller
 from pylxcfs.host import HostSnapshot
-from pylxcfs.procfiles.table import VIRTUAL_FILES, Fallback, VirtualFile
+from pylxcfs.procfiles.table import CPU_DIRECTORY, VIRTUAL_FILES, Fallback, VirtualFile
 from pylxcfs.view import ResourceView
 
 HOST_FILES = frozenset({"meminfo", "cpuinfo", "stat", "uptime", "swaps", "diskstats", "loadavg"})
@@ -68,7 +68,10 @@ def test_paths_are_sorted_and_unique() -> None:
 
 def test_paths_and_host_files_agree() -> None:
     """Host processes get the file that has the same name."""
-    assert all(row.path == f"proc/{row.host_file}" for row in VIRTUAL_FILES)
+    below = {"proc": "proc", "cpu": CPU_DIRECTORY}
+    for row in VIRTUAL_FILES:
+        place, _, name = row.host_file.rpartition("/")
+        assert row.path == f"{below[place or 'proc']}/{name}"
 
 
 def test_block_devices_never_fall_back_to_the_host() -> None:

@@ -103,3 +103,19 @@ def test_present_parts() -> None:
     resources = ResourceView(0, view(), cpu, {})
     assert (resources.memory, resources.cpu, resources.io) == (view(), cpu, {})
     assert cpu.cpus == (3,)
+
+
+def test_zswap_hidden() -> None:
+    """Compressed swap is part of the swap used, and can be hidden."""
+    stats = replace(STATS, swap_current=2 * MIB, stat=MemoryStat(zswap=MIB, zswapped=3 * MIB))
+    memory = view(stats, swap=100 * MIB)
+    assert (MIB, 2 * MIB) == (memory.zswap, memory.zswapped)
+    hidden = replace(memory, show_zswap=False)
+    assert (0, 0) == (hidden.zswap, hidden.zswapped)
+
+
+def test_kernel_memory_is_cut_to_the_usage() -> None:
+    """Kernel memory is charged to the container, so it is not more than its usage."""
+    names = ("kernel_stack", "pagetables", "sec_pagetables", "percpu")
+    memory = view(replace(STATS, stat=MemoryStat(**dict.fromkeys(names, 11 * MIB))))
+    assert [10 * MIB] * 4 == [getattr(memory, name) for name in names]

@@ -1,0 +1,173 @@
+"""Which cgroup version answers for which controller on this host (docs/adr/0006-hybrid.md)."""
+
+import logging
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final
+
+from pylxcfs.cgroup.detect import Hierarchy
+from pylxcfs.cgroup.mountroot import MountRoot
+from pylxcfs.cgroup.reader import CgroupFiles
+from pylxcfs.cgroup.taskstats import CgroupStats
+from pylxcfs.cgroup.types import (
+    V2,
+    CgroupPaths,
+    CgroupReader,
+    Controller,
+    ControllerUnavailable,
+    CpuSet,
+    CpuStats,
+    IoStats,
+    MemoryStats,
+    Tasks,
+)
+from pylxcfs.cgroup.v1 import HIERARCHY, V1Reader
+from pylxcfs.cgroup.v2 import V2Reader
+
+_log = logging.getLogger(__name__)
+#: Where cgroup namespaces begin deeper than this below a mount, nobody looks for them.
+_DEEPEST_HOME: Final = 8
+
+
+class LayoutReader:
+    """`CgroupReader` that asks for each controller where it lives."""
+
+    def __init__(
+        self,
+        readers: Mapping[Controller, CgroupReader],
+        task_readers: Sequence[CgroupReader],
+        files: CgroupFiles,
+    ) -> None:
+        """Ask `readers`, and for tasks the first of `task_readers` that knows; all read through `files`."""
+        self._readers = readers
+        self._task_readers = task_readers
+        self._files = files
+
+    @property
+    def controllers(self) -> frozenset[Controller]:
+        """The controllers that anything answers for."""
+        return frozenset(self._readers)
+
+    def memory(self, paths: CgroupPaths) -> MemoryStats:
+        """Read limits, usage and statistics of memory and swap."""
+        return self._reader(Controller.MEMORY).memory(paths)
+
+    def cpu(self, paths: CgroupPaths) -> CpuStats:
+        """Read the bandwidth limit and the CPU time used."""
+        return self._reader(Controller.CPU).cpu(paths)
+
+    def cpuset(self, paths: CgroupPaths) -> CpuSet:
+        """Read the effective CPUs."""
+        return self._reader(Controller.CPUSET).cpuset(paths)
+
+    def io(self, paths: CgroupPaths) -> IoStats:
+        """Read block I/O counters."""
+        return self._reader(Controller.IO).io(paths)
+
+    def tasks(self, paths: CgroupPaths) -> Tasks:
+        """List the tasks where the cpu controller lives, or else where the container has a cgroup at all."""
+        for reader in self._task_readers:
+            try:
+                return reader.tasks(paths)
+            except ControllerUnavailable:
+                continue
+        raise ControllerUnavailable("tasks")
+
+    def at_root(self, paths: CgroupPaths, controller: Controller) -> bool:
+        """Tell whether `paths` are in the root for `controller`, or nothing answers for it."""
+        reader = self._readers.get(controller)
+        return reader is None or reader.at_root(paths, controller)
+
+    def exists(self, paths: CgroupPaths) -> bool:
+        """Tell whether any of the container's own cgroups is still there."""
+        return self._files.any_exists(paths)
+
+    def forget(self, paths: CgroupPaths) -> None:
+        """Close whatever is kept open for `paths`."""
+        self._files.forget_all(paths)
+
+    def _reader(self, controller: Controller) -> CgroupReader:
+        reader = self._readers.get(controller)
+        if reader is None:
+            raise ControllerUnavailable(controller.value)
+        return reader
+
+
+def open_layout(
+    hierarchies: Iterable[Hierarchy], own: CgroupPaths, max_open: int, stats: CgroupStats | None = None
+) -> LayoutReader:
+    """Open the hierarchies; `own` are our own cgroups, to find where our namespace is below a mount.
+
+    `stats` counts the tasks of v1 cgroups.
+    """
+    usable = [hierarchy for hierarchy in hierarchies if _can_be_opened(hierarchy)]
+    mounts = {name: hierarchy for hierarchy in usable for name in hierarchy.names}
+    files = CgroupFiles(
+        {name: hierarchy.mount_point for name, hierarchy in mounts.items()},
+        max_open,
+        {name: _mount_root(hierarchy, name, own) for name, hierarchy in mounts.items()},
+    )
+    v1, v2 = V1Reader(files, stats), V2Reader(files)
+    listed = _v2_controllers(mounts[V2].mount_point) if V2 in mounts else frozenset()
+    readers: dict[Controller, CgroupReader] = {}
+    for controller in Controller:
+        if files.has(HIERARCHY[controller]):
+            readers[controller] = v1
+        elif controller.value in listed or (V2 in mounts and controller is Controller.CPU):
+            # cpu.stat is in every v2 cgroup, with or without the controller (cgroup-v2.rst, "CPU").
+            readers[controller] = v2
+    task_readers = (v1, v2) if readers.get(Controller.CPU) is v1 else (v2, v1)
+    return LayoutReader(readers, task_readers, files)
+
+
+def _can_be_opened(hierarchy: Hierarchy) -> bool:
+    try:
+        os.close(os.open(hierarchy.mount_point, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+    except OSError as error:
+        # Hidden below a later mount, for example; another version may still answer.
+        _log.warning("cannot use the cgroup mount %s: %s", hierarchy.mount_point, error.strerror)
+        return False
+    return True
+
+
+def _v2_controllers(mount_point: str) -> frozenset[str]:
+    try:
+        with open(f"{mount_point}/cgroup.controllers") as controllers:  # noqa: PTH123 - a kernel file
+            return frozenset(controllers.read().split())
+    except OSError:
+        return frozenset()
+
+
+def _mount_root(hierarchy: Hierarchy, name: str, own: CgroupPaths) -> MountRoot:
+    root = MountRoot(hierarchy.root)
+    path = own.get(name)
+    if not 0 < root.ups <= _DEEPEST_HOME or path is None or path.startswith("/.."):
+        return root
+    for home in _directories(hierarchy.mount_point, root.ups):
+        below = "".join(f"/{part}" for part in home)
+        if _holds_us(f"{hierarchy.mount_point}{below}{path.rstrip('/')}/cgroup.procs"):
+            return MountRoot(hierarchy.root, home)
+    _log.warning("%s: our own cgroup is not there; nothing below it can be told", hierarchy.mount_point)
+    return root
+
+
+def _directories(top: str, depth: int) -> Iterator[tuple[str, ...]]:
+    """Yield every directory that is `depth` steps below `top`, by its names."""
+    if not depth:
+        yield ()
+        return
+    try:
+        names = [entry.name for entry in os.scandir(top) if entry.is_dir(follow_symlinks=False)]
+    except OSError:
+        return  # Removed while we looked.
+    for name in names:
+        for rest in _directories(f"{top}/{name}", depth - 1):
+            yield (name, *rest)
+
+
+def _holds_us(path: str) -> bool:
+    try:
+        with open(path) as processes:  # noqa: PTH123 - a kernel file
+            return str(os.getpid()) in processes.read().split()
+    except OSError:
+        return False

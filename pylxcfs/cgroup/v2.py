@@ -1,0 +1,170 @@
+"""cgroup v2. Source: Documentation/admin-guide/cgroup-v2.rst of the kernel."""
+
+from dataclasses import fields
+from typing import Final
+
+from pylxcfs.cgroup.effective import smallest, tightest, with_ancestors
+from pylxcfs.cgroup.parse import (
+    parse_cpu_list,
+    parse_cpu_max,
+    parse_flat_keyed,
+    parse_int,
+    parse_io_stat,
+    parse_limit,
+)
+from pylxcfs.cgroup.reader import CgroupFiles, read_ids
+from pylxcfs.cgroup.types import (
+    ROOT,
+    V2,
+    CgroupGone,
+    CgroupPath,
+    CgroupPaths,
+    Controller,
+    ControllerUnavailable,
+    CpuMax,
+    CpuSet,
+    CpuStats,
+    CpuTime,
+    IoStats,
+    Limit,
+    MemoryStat,
+    MemoryStats,
+    ParseError,
+    Tasks,
+)
+
+#: Our fields have the kernel's names.
+_MEMORY_STAT: Final = tuple((field.name, field.name.encode()) for field in fields(MemoryStat))
+_NO_TIME: Final = CpuTime(0, 0)
+
+
+class V2Reader:
+    """`CgroupReader` over the unified hierarchy.
+
+    A controller that is not enabled in the container's own cgroup is at work in the nearest ancestor where
+    it is: that one's limits hold, but what it counts is also its other children's
+    (docs/adr/0006-hybrid.md).
+    """
+
+    def __init__(self, files: CgroupFiles) -> None:
+        """Read through `files`."""
+        self._files = files
+
+    def memory(self, paths: CgroupPaths) -> MemoryStats:
+        """Read memory and swap of the cgroup that the container is charged to."""
+        own = self._path(paths)
+        charged = None
+        max_: list[Limit] = []
+        swap_max: list[Limit] = []
+        for path in self._files.upwards(V2, own):
+            try:
+                max_.append(self._read_limit(path, "memory.max"))
+            except ControllerUnavailable:
+                # Enabled nowhere below a cgroup where it is not, so still to be found above.
+                continue
+            charged = charged or path
+            try:
+                swap_max.append(self._read_limit(path, "memory.swap.max"))
+            except ControllerUnavailable:
+                continue
+        if charged is None:
+            raise ControllerUnavailable(self._files.describe(V2, own, "memory.max"))
+        if charged != own and max_[0] is None:
+            # Nothing counts this container alone, and no limit makes the others' memory its concern.
+            return MemoryStats(0, smallest(max_), 0, smallest(swap_max), bool(swap_max), MemoryStat())
+        text = self._files.read(V2, charged, "memory.stat")
+        stat = parse_flat_keyed(self._files.describe(V2, charged, "memory.stat"), text)
+        return MemoryStats(
+            current=self._read_int(charged, "memory.current"),
+            max=smallest(max_),
+            swap_current=self._read_int(charged, "memory.swap.current") if swap_max else 0,
+            swap_max=smallest(swap_max),
+            swap_accounted=bool(swap_max),
+            stat=MemoryStat(**{field: stat[key] for field, key in _MEMORY_STAT if key in stat}),
+        )
+
+    def cpu(self, paths: CgroupPaths) -> CpuStats:
+        """Read the bandwidth limit, and the CPU time, which is counted even without the controller."""
+        path = self._path(paths)
+        # The root's time is everybody's.
+        usage = _NO_TIME if self._files.is_root(V2, paths.get(V2)) else self._read_usage(path)
+        return CpuStats(tightest(map(self._read_max, self._files.upwards(V2, path))), usage, used=None)
+
+    def cpuset(self, paths: CgroupPaths) -> CpuSet:
+        """Read the effective CPUs of the nearest cgroup where the controller is enabled."""
+        path = self._path(paths)
+        for candidate in (*with_ancestors(path), ROOT):
+            try:
+                text = self._files.read(V2, candidate, "cpuset.cpus.effective")
+            except ControllerUnavailable:
+                continue
+            if cpus := parse_cpu_list(self._files.describe(V2, candidate, "cpuset.cpus.effective"), text):
+                return cpus
+        raise ControllerUnavailable(self._files.describe(V2, path, "cpuset.cpus.effective"))
+
+    def io(self, paths: CgroupPaths) -> IoStats:
+        """Read bytes and operations per device; an ancestor's are not the container's."""
+        path = self._path(paths)
+        text = self._files.read(V2, path, "io.stat")
+        return IoStats(parse_io_stat(self._files.describe(V2, path, "io.stat"), text))
+
+    def tasks(self, paths: CgroupPaths) -> Tasks:
+        """List the tasks (since Linux 4.14); no kernel counts their states per v2 cgroup.
+
+        cgroup.threads is readable in threaded cgroups too, where cgroup.procs gives EOPNOTSUPP.
+        """
+        if self._files.is_root(V2, paths.get(V2)):
+            raise ControllerUnavailable("cgroup.threads")
+        path = self._path(paths)
+        name = self._files.describe(V2, path, "cgroup.threads")
+        ids: list[int] = []
+        found = False
+        for directory in self._files.walk(V2, path):
+            try:
+                ids += read_ids(directory, "cgroup.threads")
+                found = True
+            except OSError:
+                # Removed meanwhile with all its tasks.
+                continue
+            except ValueError as error:
+                raise ParseError(name, b"not an id") from error
+        if not found:
+            raise ControllerUnavailable(name) if self._files.exists(V2, path) else CgroupGone(name)
+        return Tasks(ids)
+
+    def at_root(self, paths: CgroupPaths, controller: Controller) -> bool:  # noqa: ARG002 - one hierarchy
+        """Tell whether `paths` are in the hierarchy's root, the same for every controller."""
+        return self._files.is_root(V2, paths.get(V2))
+
+    def exists(self, paths: CgroupPaths) -> bool:
+        """Tell whether the container's cgroup is still there."""
+        return self._files.any_exists(paths)
+
+    def forget(self, paths: CgroupPaths) -> None:
+        """Close whatever is kept open for `paths`."""
+        self._files.forget_all(paths)
+
+    def _path(self, paths: CgroupPaths) -> CgroupPath:
+        return self._files.locate(V2, paths.get(V2))
+
+    def _read_int(self, path: CgroupPath, name: str) -> int:
+        return parse_int(self._files.describe(V2, path, name), self._files.read(V2, path, name))
+
+    def _read_limit(self, path: CgroupPath, name: str) -> Limit:
+        return parse_limit(self._files.describe(V2, path, name), self._files.read(V2, path, name))
+
+    def _read_max(self, path: CgroupPath) -> CpuMax | None:
+        try:
+            text = self._files.read(V2, path, "cpu.max")
+        except ControllerUnavailable:
+            return None
+        return parse_cpu_max(self._files.describe(V2, path, "cpu.max"), text)
+
+    def _read_usage(self, path: CgroupPath) -> CpuTime:
+        name = self._files.describe(V2, path, "cpu.stat")
+        text = self._files.read(V2, path, "cpu.stat")
+        stat = parse_flat_keyed(name, text)
+        try:
+            return CpuTime(stat[b"user_usec"], stat[b"system_usec"])
+        except KeyError as error:
+            raise ParseError(name, text) from error

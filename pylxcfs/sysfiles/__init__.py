@@ -1,0 +1,1 @@
+"""The files below /sys that tell a container about itself; renderers are pure, as in `procfiles`."""

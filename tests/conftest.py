@@ -1,0 +1,132 @@
+"""Fixtures for tests on a real machine. What such a test needs and the machine lacks is a failure."""
+
+import itertools
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.machine.cgroups import CONTROLLERS, Cgroup, Limits, cgroup, hierarchies
+from tests.machine.container import Container, container
+from tests.machine.daemon import Daemon, lxcfs, pylxcfs
+from tests.machine.mounts import unmount_under
+from tests.machine.readings import meminfo
+from tests.machine.session import Session
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the tests be checked against the original."""
+    parser.addoption(
+        "--daemon", choices=("pylxcfs", "lxcfs"), default="pylxcfs", help="which daemon serves the session"
+    )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def session() -> Iterator[Session]:
+    """Mark this run, and at its very end fail if it left anything on the machine."""
+    session = Session()
+    yield session
+    assert session.leftovers() == []
+
+
+@pytest.fixture(scope="session")
+def machine(session: Session) -> Session:
+    """Fail unless this is a machine on which mounts and cgroups can be made."""
+    missing = sorted(set(CONTROLLERS) - set(hierarchies()))
+    if os.geteuid() != 0:
+        pytest.fail("these tests must run as root")
+    if not Path("/dev/fuse").is_char_device():
+        pytest.fail("these tests need /dev/fuse")
+    if missing:
+        pytest.fail(f"these tests need cgroup v1 hierarchies for {', '.join(missing)}")
+    return session
+
+
+@pytest.fixture(scope="session")
+def work_directory(machine: Session) -> Iterator[Path]:
+    """Make a directory that every user may enter (pytest's own is closed to other users)."""
+    directory = Path(tempfile.mkdtemp(prefix=f"{machine.token}-"))
+    directory.chmod(0o755)
+    yield directory
+    unmount_under(directory)
+    shutil.rmtree(directory)
+
+
+@pytest.fixture(scope="session")
+def new_directory(work_directory: Path) -> Callable[[str], Path]:
+    """Make new empty directories in the work directory."""
+    numbers = itertools.count()
+
+    def make(name: str) -> Path:
+        directory = work_directory / f"{next(numbers)}-{name}"
+        directory.mkdir()
+        return directory
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def daemon(request: pytest.FixtureRequest, new_directory: Callable[[str], Path]) -> Iterator[Daemon]:
+    """Run one daemon for the whole session."""
+    serve = lxcfs if request.config.getoption("--daemon") == "lxcfs" else pylxcfs
+    with serve(new_directory("session")) as daemon:
+        yield daemon
+
+
+@pytest.fixture
+def start_daemon(new_directory: Callable[[str], Path]) -> Iterator[Callable[..., Daemon]]:
+    """Start daemons of a test's own: with options, on a mount point of its choice if need be."""
+    with ExitStack() as stack:
+
+        def start(*options: str, mount_point: Path | None = None) -> Daemon:
+            return stack.enter_context(pylxcfs(mount_point or new_directory("mount"), *options))
+
+        yield start
+
+
+@pytest.fixture
+def make_cgroup(machine: Session) -> Iterator[Callable[..., Cgroup]]:
+    """Make cgroups with limits; all are removed after the test."""
+    numbers = itertools.count()
+    with ExitStack() as stack:
+
+        def make(limits: Limits, *, parent: Cgroup | None = None, name: str | None = None) -> Cgroup:
+            unique = f"{machine.token}-{next(numbers)}"
+            return stack.enter_context(cgroup(name or unique, limits, parent=parent))
+
+        yield make
+
+
+@pytest.fixture
+def make_container(daemon: Daemon, make_cgroup: Callable[..., Cgroup]) -> Iterator[Callable[..., Container]]:
+    """Run containers with limits over the session's daemon (or another's files)."""
+    with ExitStack() as stack:
+
+        def make(limits: Limits | Cgroup, *, served: Path | None = None) -> Container:
+            group = limits if isinstance(limits, Cgroup) else make_cgroup(limits)
+            return stack.enter_context(container(served or daemon.proc, group))
+
+        yield make
+
+
+@pytest.fixture
+def swap(work_directory: Path) -> Iterator[None]:
+    """Make sure that the host has swap, by a 64 MiB file if it had none."""
+    if meminfo(Path("/proc/meminfo").read_text())["SwapTotal"]:
+        yield
+        return
+    file = work_directory / "swapfile"
+    subprocess.run(["fallocate", "--length", "64MiB", file], check=True)
+    file.chmod(0o600)
+    subprocess.run(["mkswap", file], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(["swapon", file], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["swapoff", file], check=True)
+        file.unlink()

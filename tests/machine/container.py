@@ -1,0 +1,110 @@
+"""A container without a runtime: cgroups, own pid and mount namespaces, a fresh /proc with files over it."""
+
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+from tests.machine.cgroups import Cgroup, root_directories
+from tests.machine.waiting import wait_for
+
+FILES: Final = ("cpuinfo", "diskstats", "loadavg", "meminfo", "stat", "swaps", "uptime")
+
+_JOIN: Final = """
+set -e
+while [ "$1" != -- ]; do echo $$ > "$1/cgroup.procs"; shift; done
+shift
+exec "$@"
+"""
+_BIND: Final = """
+set -e
+served=$1; shift
+while [ "$1" != -- ]; do mount --bind "$served/$1" "/proc/$1"; shift; done
+shift
+"""
+#: Ends with its standard input, so never outlives the tests.
+_INIT: Final = _BIND + "echo ready; exec cat"
+_EXEC: Final = _BIND + 'exec "$@"'
+_UNSHARE: Final = ("unshare", "--pid", "--mount", "--fork", "--kill-child", "--mount-proc")
+
+
+def joining(directories: Sequence[Path], *argv: str) -> list[str]:
+    """Turn `argv` into a command that first moves itself into these cgroups."""
+    return ["sh", "-c", _JOIN, "join", *map(str, directories), "--", *argv]
+
+
+def run_on_host(*argv: str, group: Cgroup | None = None, user: int | None = None) -> str:
+    """Run a command in the host's namespaces, in `group` or else in the root cgroups."""
+    directories = root_directories() if group is None else group.directories
+    switch = () if user is None else ("setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups")
+    command = joining(directories, *switch, *argv)
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+def run_once(served: Path, group: Cgroup, *argv: str) -> str:
+    """Run one command as the init of a new container, and so end the container with it."""
+    command = joining(
+        group.directories, *_UNSHARE, "sh", "-c", _EXEC, "exec", str(served), *FILES, "--", *argv
+    )
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+class Container:
+    """A running container; commands are run inside it."""
+
+    def __init__(self, outer: psutil.Popen, group: Cgroup) -> None:
+        """Describe the container whose `unshare` process is `outer`."""
+        self._outer = outer
+        self.group = group
+        (init,) = outer.children()
+        self.init_pid: int = init.pid
+
+    def command(
+        self, *argv: str, group: Cgroup | None = None, user: int | None = None, own_mounts: bool = False
+    ) -> list[str]:
+        """Turn `argv` into a command that runs inside, in the container's cgroup unless another is given."""
+        switch = () if user is None else (f"--setuid={user}", f"--setgid={user}")
+        unshare = ("unshare", "--mount") if own_mounts else ()
+        enter = ("nsenter", f"--target={self.init_pid}", "--pid", "--mount", *unshare, *switch)
+        if own_mounts:
+            enter = ("nsenter", f"--target={self.init_pid}", "--pid", "--mount", *switch, *unshare)
+        return joining((group or self.group).directories, *enter, *argv)
+
+    def run(
+        self, *argv: str, group: Cgroup | None = None, user: int | None = None, own_mounts: bool = False
+    ) -> str:
+        """Run a command inside and return what it printed."""
+        command = self.command(*argv, group=group, user=user, own_mounts=own_mounts)
+        return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+    def start(self, *argv: str) -> subprocess.Popen[str]:
+        """Start a command inside that is talked to through pipes; it ends with the container."""
+        return subprocess.Popen(
+            self.command(*argv), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+        )
+
+    def read(self, file: str) -> str:
+        """Read one file of the container's /proc from inside."""
+        return self.run("cat", f"/proc/{file}")
+
+    def kill(self) -> None:
+        """End the container's init, and with it everything in its pid namespace."""
+        psutil.Process(self.init_pid).kill()
+        self._outer.wait()
+
+
+@contextmanager
+def container(served: Path, group: Cgroup) -> Iterator[Container]:
+    """Run a container in `group` whose /proc has the files of `served` over it."""
+    command = joining(group.directories, *_UNSHARE, "sh", "-c", _INIT, "init", str(served), *FILES, "--")
+    with psutil.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as outer:
+        try:
+            assert outer.stdout.readline() == "ready\n"
+            yield Container(outer, group)
+        finally:
+            outer.stdin.close()
+            outer.wait()
+            wait_for("container's processes end", lambda: not outer.is_running())

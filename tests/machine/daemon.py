@@ -1,0 +1,147 @@
+"""A daemon under test: started on a directory, known to serve, stopped with proof that nothing is left."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+from tests.machine.mounts import mounts_under, unmount_under
+from tests.machine.waiting import wait_for
+
+REPOSITORY: Final = Path(__file__).resolve().parents[2]
+
+
+def pylxcfs_command(*arguments: str | Path) -> list[str]:
+    """Spell a pylxcfs command line, to be run in `REPOSITORY`."""
+    return [sys.executable, "-m", "pylxcfs.cli", *map(str, arguments)]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """How a command that was expected to end by itself ended."""
+
+    code: int
+    stderr: str
+
+    @property
+    def lines(self) -> list[str]:
+        """What it printed to stderr."""
+        return self.stderr.splitlines()
+
+
+def run_to_end(command: Sequence[str]) -> Run:
+    """Run a command that is expected to end by itself."""
+    done = subprocess.run(command, cwd=REPOSITORY, check=False, capture_output=True, text=True)
+    return Run(done.returncode, done.stderr)
+
+
+class Daemon:
+    """A daemon process and its mount."""
+
+    def __init__(self, process: subprocess.Popen[bytes], mount_point: Path, pidfile: Path, log: Path) -> None:
+        """Describe a daemon that was just started."""
+        self.process = process
+        self.mount_point = mount_point
+        self.pidfile = pidfile
+        self._log = log
+
+    @property
+    def proc(self) -> Path:
+        """Where its proc files are."""
+        return self.mount_point / "proc"
+
+    @property
+    def log(self) -> str:
+        """What it has printed to stderr so far."""
+        return self._log.read_text()
+
+    def running(self) -> bool:
+        """Tell whether the process still runs."""
+        return self.process.poll() is None
+
+    def serving(self) -> bool:
+        """Tell whether a file can be read through the mount."""
+        try:
+            return bool((self.proc / "uptime").read_bytes())
+        except OSError:
+            return False
+
+    def wait_until_serving(self) -> None:
+        """Return once it serves; fail with its stderr if it ends instead."""
+        try:
+            wait_for("daemon serves", self.serving, alive=self.running)
+        except AssertionError as error:
+            error.add_note(self.log)
+            raise
+
+    def stop(self, with_signal: signal.Signals = signal.SIGTERM) -> None:
+        """Stop it and check that it ended well: exit 0, nothing mounted, no pidfile."""
+        self.process.send_signal(with_signal)
+        self.check_ended_well()
+
+    def check_ended_well(self) -> None:
+        """Wait for the end and check it: exit 0, nothing mounted, no pidfile."""
+        assert self.process.wait() == 0, self.log
+        assert mounts_under(self.mount_point) == []
+        assert not self.pidfile.exists()
+
+    def kill(self) -> None:
+        """End it, and all that it started, the hard way: its mount becomes stale."""
+        own = psutil.Process(self.process.pid)
+        for process in (own, *own.children(recursive=True)):
+            process.kill()
+        self.process.wait()
+
+
+def _clean_up(daemon: Daemon) -> None:
+    if daemon.running():
+        daemon.kill()
+    unmount_under(daemon.mount_point)
+    daemon.pidfile.unlink(missing_ok=True)
+
+
+@contextmanager
+def _started(command: list[str], mount_point: Path, pidfile: Path) -> Iterator[Daemon]:
+    log = pidfile.with_suffix(".log")
+    with log.open("wb") as stderr:
+        process = subprocess.Popen(
+            command, cwd=REPOSITORY, stdin=subprocess.DEVNULL, stdout=stderr, stderr=stderr
+        )
+    daemon = Daemon(process, mount_point, pidfile, log)
+    try:
+        daemon.wait_until_serving()
+        yield daemon
+    finally:
+        _clean_up(daemon)
+
+
+@contextmanager
+def pylxcfs(mount_point: Path, *options: str) -> Iterator[Daemon]:
+    """Run pylxcfs on `mount_point`, its own files beside it."""
+    runtime = mount_point.with_name(mount_point.name + ".run")
+    runtime.mkdir(exist_ok=True)
+    pidfile = runtime / "pylxcfs.pid"
+    command = pylxcfs_command("-p", pidfile, "--runtime-dir", runtime, *options, mount_point)
+    with _started(command, mount_point, pidfile) as daemon:
+        yield daemon
+        if daemon.running():
+            daemon.stop()
+
+
+@contextmanager
+def lxcfs(mount_point: Path) -> Iterator[Daemon]:
+    """Run Debian's lxcfs on `mount_point`."""
+    pidfile = mount_point.with_name(mount_point.name + ".lxcfs.pid")
+    with _started(
+        ["lxcfs", "-p", os.fspath(pidfile), os.fspath(mount_point)], mount_point, pidfile
+    ) as daemon:
+        yield daemon
+        daemon.process.terminate()
+        daemon.process.wait()

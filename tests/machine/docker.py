@@ -1,0 +1,134 @@
+"""A docker daemon of the tests' own, with images made on this machine."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from tests.machine.cgroups import Cgroup, cgroup
+from tests.machine.container import FILES
+from tests.machine.mounts import mounts_under, unmount_under
+from tests.machine.waiting import wait_for
+
+DEBIAN: Final = "pylxcfs-test-debian"
+BUSYBOX: Final = "pylxcfs-test-busybox"
+_SUITE: Final = "bookworm"
+_PACKAGES: Final = ("procps", "python3-psutil")
+#: What docker starts here needs no network, and most build machines let it have none.
+_DAEMON_OPTIONS: Final = (
+    *("--iptables=false", "--ip6tables=false", "--bridge=none"),
+    *("--exec-opt", "native.cgroupdriver=cgroupfs"),
+)
+
+
+def _cache() -> Path:
+    home = os.environ.get("XDG_CACHE_HOME")
+    directory = (Path(home) if home else Path("/var/cache")) / "pylxcfs-tests"
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory
+
+
+def _make_debian(image: Path, directory: Path) -> None:
+    root = directory / "debian"
+    subprocess.run(
+        ["debootstrap", "--variant=minbase", f"--include={','.join(_PACKAGES)}", _SUITE, root],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    unwanted = ("./proc/*", "./sys/*", "./dev/*", "./var/cache/apt/*", "./var/lib/apt/lists/*")
+    excludes = [f"--exclude={pattern}" for pattern in unwanted]
+    subprocess.run(["tar", "-C", root, *excludes, "-cf", image, "."], check=True)
+    unmount_under(root)
+
+
+def debian_image() -> Path:
+    """Name a tar file with a small Debian; made by debootstrap once and kept."""
+    image = _cache() / f"debian-{_SUITE}-{'-'.join(_PACKAGES)}.tar"
+    if not image.exists():
+        # Beside its place, so that it gets there whole or not at all.
+        with tempfile.TemporaryDirectory(dir=image.parent) as directory:
+            made = Path(directory) / "image.tar"
+            _make_debian(made, Path(directory))
+            made.rename(image)
+    return image
+
+
+def busybox_image(directory: Path) -> Path:
+    """Make a tar file with busybox-static under all its names."""
+    root = directory / "busybox"
+    (root / "bin").mkdir(parents=True)
+    busybox = shutil.which("busybox")
+    assert busybox is not None
+    shutil.copy(busybox, root / "bin" / "busybox")
+    subprocess.run(["chroot", root, "/bin/busybox", "--install", "-s", "/bin"], check=True)
+    image = directory / "busybox.tar"
+    subprocess.run(["tar", "-C", root, "-cf", image, "."], check=True)
+    return image
+
+
+class Docker:
+    """A running docker daemon."""
+
+    def __init__(self, socket: Path, group: Cgroup) -> None:
+        """Talk to the daemon at `socket`, whose containers are in `group`."""
+        self._client = ["docker", "--host", f"unix://{socket}"]
+        self.group = group
+
+    def __call__(self, *argv: str | Path) -> str:
+        """Run the docker client; return what it printed."""
+        command = [*self._client, *map(str, argv)]
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
+        assert done.returncode == 0, f"{' '.join(command)}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def ready(self) -> bool:
+        """Tell whether the daemon answers."""
+        return subprocess.run([*self._client, "version"], check=False, capture_output=True).returncode == 0
+
+    def run(
+        self,
+        image: str,
+        *argv: str,
+        served: Path,
+        limits: Sequence[str] = ("-m", "100m", "--cpuset-cpus", "0"),
+    ) -> str:
+        """Run a command in a container with the files of `served` over its /proc; return what it printed."""
+        return self("run", "--rm", *limits, *binds(served), image, *argv)
+
+
+def binds(served: Path) -> list[str]:
+    """Spell docker's options that bind the files of `served` over a container's /proc."""
+    return [word for file in FILES for word in ("-v", f"{served / file}:/proc/{file}:ro")]
+
+
+@contextmanager
+def docker(token: str, directory: Path) -> Iterator[Docker]:
+    """Run a docker daemon whose files are in `directory` and whose containers are in cgroup `token`."""
+    log = directory / "log"
+    socket = directory / "socket"
+    with cgroup(f"{token}-docker") as group, log.open("wb") as output:
+        command: list[str | Path] = [
+            *("dockerd", "--host", f"unix://{socket}", "--pidfile", directory / "pid"),
+            *("--data-root", directory / "data", "--exec-root", directory / "exec"),
+            *("--cgroup-parent", f"/{group.name}"),
+            *_DAEMON_OPTIONS,
+        ]
+        process = subprocess.Popen(command, stdout=output, stderr=output)
+        client = Docker(socket, group)
+        try:
+            wait_for("dockerd answers", client.ready, alive=lambda: process.poll() is None)
+            yield client
+            for container in client("ps", "--all", "--quiet").split():
+                client("rm", "--force", container)
+        except AssertionError as error:
+            error.add_note(log.read_text())
+            raise
+        finally:
+            process.terminate()
+            process.wait()
+            unmount_under(directory)
+    assert mounts_under(directory) == []

@@ -1,0 +1,121 @@
+"""Which cgroup version answers for which controller."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from pylxcfs.cgroup.detect import Hierarchy
+from pylxcfs.cgroup.layout import LayoutReader, open_layout
+from pylxcfs.cgroup.types import CgroupPath, CgroupPaths, Controller, ControllerUnavailable, CpuMax, CpuTime
+
+_NOWHERE = CgroupPaths(())
+
+
+def _write(top: Path, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        path = top / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+def _open(
+    top: Path,
+    v1: dict[str, tuple[str, ...]],
+    *,
+    v2: bool = False,
+    own: CgroupPaths = _NOWHERE,
+    root: str = "/",
+) -> LayoutReader:
+    hierarchies = [Hierarchy(names, str(top / directory), root) for directory, names in v1.items()]
+    if v2:
+        hierarchies.append(Hierarchy(("",), str(top / "unified"), root))
+    return open_layout(hierarchies, own, 64)
+
+
+def test_hybrid(tmp_path: Path) -> None:
+    """Each controller is read from where it is, in any combination."""
+    _write(
+        tmp_path,
+        {
+            "unified/cgroup.controllers": "io memory pids\n",
+            "unified/u/memory.max": "4096\n",
+            "unified/u/memory.current": "1\n",
+            "unified/u/memory.stat": "file 1\n",
+            "unified/u/io.stat": "8:0 rbytes=1\n",
+            "both/c/cpu.cfs_quota_us": "50000",
+            "both/c/cpu.cfs_period_us": "100000",
+            "both/c/cpuacct.usage_all": "cpu user system\n0 5000 3000\n",
+        },
+    )
+    reader = _open(tmp_path, {"both": ("cpu", "cpuacct"), "gone": ("cpuset",)}, v2=True)
+    paths = CgroupPaths.of({"": CgroupPath("/u"), "cpu": CgroupPath("/c"), "cpuacct": CgroupPath("/c")})
+    assert {Controller.MEMORY, Controller.CPU, Controller.IO} == reader.controllers
+    assert 4096 == reader.memory(paths).max
+    assert 1 == len(reader.io(paths).devices)
+    assert (CpuMax(50000, 100000), {0: CpuTime(5, 3)}) == (reader.cpu(paths).max, reader.cpu(paths).used)
+    assert reader.at_root(paths, Controller.CPUSET)
+    assert not reader.at_root(paths, Controller.MEMORY)
+    with pytest.raises(ControllerUnavailable, match="cpuset"):
+        reader.cpuset(paths)
+    assert reader.exists(paths)
+    reader.forget(paths)
+
+
+def test_v1_goes_before_v2(tmp_path: Path) -> None:
+    """A controller is in one hierarchy only: a v1 mount of it is the answer, whatever v2 lists."""
+    _write(tmp_path, {"unified/cgroup.controllers": "memory\n", "memory/x": "", "unified/u/x": ""})
+    reader = _open(tmp_path, {"memory": ("memory",)}, v2=True)
+    paths = CgroupPaths.of({"": CgroupPath("/u"), "memory": CgroupPath("/")})
+    assert reader.at_root(paths, Controller.MEMORY)
+    assert not reader.at_root(paths, Controller.CPU)
+
+
+@pytest.mark.parametrize("v1", [{}, {"systemd": ("name=systemd",)}, {"pids": ("pids",)}])
+def test_nothing_answers(tmp_path: Path, v1: dict[str, tuple[str, ...]]) -> None:
+    """Named hierarchies and other controllers tell nothing of what is served."""
+    for directory in v1:
+        (tmp_path / directory).mkdir()
+    assert frozenset() == _open(tmp_path, v1).controllers
+
+
+def test_bound_subtree(tmp_path: Path) -> None:
+    """A mount that shows one container only: its path is taken off, and others are not there."""
+    _write(
+        tmp_path, {"cpu/cpu.cfs_quota_us": "20000", "cpu/cpu.cfs_period_us": "10000", "cpu/x/cpu.shares": ""}
+    )
+    reader = _open(tmp_path, {"cpu": ("cpu",)}, root="/docker/1")
+    inside = CgroupPaths.of({"cpu": CgroupPath("/docker/1/x")})
+    assert CpuMax(20000, 10000) == reader.cpu(inside).max
+    assert reader.exists(inside)
+    assert not reader.exists(CgroupPaths.of({"cpu": CgroupPath("/docker/2")}))
+    assert reader.cpu(CgroupPaths.of({"cpu": CgroupPath("/docker/2")})).max is None
+
+
+@pytest.mark.parametrize("own", ["/", "/daemon"])
+def test_host_mount_in_a_cgroup_namespace(tmp_path: Path, own: str) -> None:
+    """The way from the host's mount to our namespace is found by our own process."""
+    here = f"unified/docker/1{own}".rstrip("/")
+    _write(
+        tmp_path,
+        {
+            "unified/cgroup.controllers": "memory\n",
+            f"{here}/cgroup.procs": f"1\n{os.getpid()}\n",
+            "unified/docker/2/cgroup.procs": "2\n",
+            "unified/docker/2/cpu.stat": "user_usec 7\nsystem_usec 0\n",
+            "unified/docker/1/x/cpu.stat": "user_usec 8\nsystem_usec 0\n",
+        },
+    )
+    reader = _open(tmp_path, {}, v2=True, own=CgroupPaths.of({"": CgroupPath(own)}), root="/../..")
+    sibling, child = (CgroupPaths.of({"": CgroupPath(path)}) for path in ("/../2", "/x"))
+    assert (7, 8) == (reader.cpu(sibling).usage.user_usec, reader.cpu(child).usage.user_usec)
+    assert reader.at_root(CgroupPaths.of({"": CgroupPath("/../..")}), Controller.CPU)
+
+
+def test_our_own_place_is_not_there(tmp_path: Path) -> None:
+    """Without our own place, only what is named from the mount's top can be found."""
+    _write(tmp_path, {"unified/docker/2/cpu.stat": "user_usec 7\nsystem_usec 0\n"})
+    reader = _open(tmp_path, {}, v2=True, own=CgroupPaths.of({"": CgroupPath("/")}), root="/../..")
+    with pytest.raises(ControllerUnavailable):
+        reader.cpu(CgroupPaths.of({"": CgroupPath("/../2")}))
+    assert 7 == reader.cpu(CgroupPaths.of({"": CgroupPath("/../../docker/2")})).usage.user_usec

@@ -1,0 +1,224 @@
+"""cgroup v2 from trees of files."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pylxcfs.cgroup.mountroot import MountRoot
+from pylxcfs.cgroup.reader import CgroupFiles
+from pylxcfs.cgroup.types import (
+    CgroupGone,
+    CgroupPath,
+    CgroupPaths,
+    Controller,
+    ControllerUnavailable,
+    CpuMax,
+    CpuTime,
+    DeviceIo,
+    DeviceNumber,
+    ParseError,
+)
+from pylxcfs.cgroup.v2 import V2Reader
+
+Tree = Callable[[dict[str, str]], V2Reader]
+MEMORY = {"memory.current": "123\n", "memory.max": "max\n", "memory.stat": "file 7\nanon 8\nkernel 9\n"}
+SWAP = {"memory.swap.current": "4096\n", "memory.swap.max": "max\n"}
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Tree:
+    """Return a function that writes ``cgroup/file`` → text and reads the tree."""
+    (tmp_path / "a/b").mkdir(parents=True)
+
+    def write(files: dict[str, str]) -> V2Reader:
+        for name, text in files.items():
+            (tmp_path / name).write_text(text)
+        return V2Reader(CgroupFiles({"": str(tmp_path)}, 64))
+
+    return write
+
+
+def _at(path: str) -> CgroupPaths:
+    return CgroupPaths.of({"": CgroupPath(path)})
+
+
+def _in(cgroup: str, *files: dict[str, str]) -> dict[str, str]:
+    return {f"{cgroup}/{name}": text for part in files for name, text in part.items()}
+
+
+def test_memory(tree: Tree) -> None:
+    """Usage and statistics are the cgroup's own; what this kernel does not tell is unknown."""
+    stats = tree(_in("a", MEMORY, SWAP)).memory(_at("/a"))
+    assert (123, None) == (stats.current, stats.max)
+    assert (4096, None, True) == (stats.swap_current, stats.swap_max, stats.swap_accounted)
+    assert (7, 8, None, 0) == (
+        stats.stat.file,
+        stats.stat.anon,
+        stats.stat.kernel_stack,
+        stats.stat.unevictable,
+    )
+
+
+def test_limits_are_the_smallest_upwards(tree: Tree) -> None:
+    """Each limit is the smallest of the cgroup and its ancestors, 0 included."""
+    outer = {"memory.max": "4096", "memory.swap.max": "0"}
+    inner = {"memory.max": "8192", "memory.swap.max": "8192"}
+    reader = tree(_in("a", MEMORY, SWAP, outer) | _in("a/b", MEMORY, SWAP, inner))
+    stats = reader.memory(_at("/a/b"))
+    assert (4096, 0) == (stats.max, stats.swap_max)
+
+
+def test_swap_not_accounted(tree: Tree) -> None:
+    """Without memory.swap.* the kernel does not account swap."""
+    stats = tree(_in("a", MEMORY)).memory(_at("/a"))
+    assert (0, None, False) == (stats.swap_current, stats.swap_max, stats.swap_accounted)
+
+
+def test_memory_of_a_limited_ancestor(tree: Tree) -> None:
+    """Where the controller is not enabled, a limit and what is charged against it come from one place."""
+    stats = tree(_in("a", MEMORY, SWAP, {"memory.max": "4096"})).memory(_at("/a/b"))
+    assert (4096, 123, 4096, 7) == (stats.max, stats.current, stats.swap_current, stats.stat.file)
+
+
+def test_memory_of_an_unlimited_ancestor(tree: Tree, tmp_path: Path) -> None:
+    """What an ancestor without a limit uses is others' use; limits further up still hold."""
+    (tmp_path / "a/b/c").mkdir()
+    files = _in("a", MEMORY, SWAP, {"memory.max": "4096", "memory.swap.max": "5"}) | _in("a/b", MEMORY, SWAP)
+    stats = tree(files).memory(_at("/a/b/c"))
+    assert (4096, 5, True) == (stats.max, stats.swap_max, stats.swap_accounted)
+    assert (0, 0, 0) == (stats.current, stats.swap_current, stats.stat.file)
+
+
+@pytest.mark.parametrize(
+    "name,text", [("memory.stat", "file\n"), ("memory.current", "x"), ("memory.max", "-"), ("memory.max", "")]
+)
+def test_damaged_memory(tree: Tree, name: str, text: str) -> None:
+    """What makes no sense names its path."""
+    with pytest.raises(ParseError, match=f"a/{name}"):
+        tree(_in("a", MEMORY, {name: text})).memory(_at("/a"))
+
+
+def test_cpu(tree: Tree) -> None:
+    """The tightest quota of the cgroup and its ancestors counts; nobody knows time per CPU."""
+    reader = tree(
+        {
+            "a/b/cpu.max": "150000 100000\n",
+            "a/cpu.max": "200000 200000\n",
+            "a/b/cpu.stat": "usage_usec 9\nuser_usec 5\nsystem_usec 4\nnr_periods 0\n",
+        }
+    )
+    stats = reader.cpu(_at("/a/b"))
+    assert (CpuMax(200000, 200000), CpuTime(5, 4), None) == (stats.max, stats.usage, stats.used)
+
+
+@pytest.mark.parametrize("files", [{}, {"a/cpu.max": "max 100000\n"}])
+def test_no_quota(tree: Tree, files: dict[str, str]) -> None:
+    """CPU time is there without a limit and without the controller."""
+    stats = tree(files | {"a/cpu.stat": "user_usec 5\nsystem_usec 4\n"}).cpu(_at("/a"))
+    assert (None, CpuTime(5, 4)) == (stats.max, stats.usage)
+
+
+@pytest.mark.parametrize("name,text", [("cpu.stat", "user_usec 1\n"), ("cpu.max", "1\n"), ("cpu.max", "1 0")])
+def test_damaged_cpu(tree: Tree, name: str, text: str) -> None:
+    """A damaged file is an error, not zeros."""
+    with pytest.raises(ParseError, match=f"a/{name}"):
+        tree({"a/cpu.stat": "user_usec 5\nsystem_usec 4\n", f"a/{name}": text}).cpu(_at("/a"))
+
+
+def test_root_has_no_time_of_its_own(tree: Tree) -> None:
+    """The root's CPU time is everybody's; it is nobody's use."""
+    assert CpuTime(0, 0) == tree({"cpu.stat": "user_usec 5\nsystem_usec 4\n"}).cpu(_at("/")).usage
+
+
+def test_cpuset(tree: Tree) -> None:
+    """The effective CPUs of the nearest cgroup that has the controller, the root included."""
+    reader = tree({"a/cpuset.cpus.effective": "1-2\n", "cpuset.cpus.effective": "0-7\n"})
+    assert (1, 2) == reader.cpuset(_at("/a/b"))
+    assert (0, 1, 2, 3, 4, 5, 6, 7) == reader.cpuset(_at("/"))
+
+
+def test_no_cpuset_anywhere(tree: Tree) -> None:
+    """No controller on the whole way up is no answer."""
+    with pytest.raises(ControllerUnavailable):
+        tree({}).cpuset(_at("/a"))
+
+
+def test_io(tree: Tree) -> None:
+    """Known keys are taken, absent ones are 0, others are the I/O controllers' own."""
+    text = "8:0 rbytes=10 wbytes=0 rios=1 cost.vrate=100.00\n254:0 \n253:1 7:0 dios=3 dbytes=512\n"
+    expected = {
+        DeviceNumber(8, 0): DeviceIo(rbytes=10, rios=1),
+        DeviceNumber(254, 0): DeviceIo(),
+        DeviceNumber(253, 1): DeviceIo(),
+        DeviceNumber(7, 0): DeviceIo(dbytes=512, dios=3),
+    }
+    assert expected == tree({"a/io.stat": text}).io(_at("/a")).devices
+
+
+@pytest.mark.parametrize("text", ["rbytes=1\n", "8 rbytes=1\n", "8:0 rbytes=x\n", "8:0 rbytes\n"])
+def test_damaged_io(tree: Tree, text: str) -> None:
+    """Numbers without a device, and words for numbers, are errors."""
+    with pytest.raises(ParseError, match=r"a/io\.stat"):
+        tree({"a/io.stat": text}).io(_at("/a"))
+
+
+def test_io_of_an_ancestor_is_not_ours(tree: Tree) -> None:
+    """What an ancestor moved is no answer."""
+    with pytest.raises(ControllerUnavailable):
+        tree({"a/io.stat": "8:0 rbytes=10\n"}).io(_at("/a/b"))
+
+
+def test_controller_comes_and_goes(tree: Tree, tmp_path: Path) -> None:
+    """A controller that is enabled later is found, and one that is disabled is not there any more."""
+    reader = tree({"a/cpu.stat": "user_usec 5\nsystem_usec 4\n"})
+    with pytest.raises(ControllerUnavailable):
+        reader.io(_at("/a"))
+    (tmp_path / "a/io.stat").write_text("8:0 rbytes=1\n")
+    assert {DeviceNumber(8, 0): DeviceIo(rbytes=1)} == reader.io(_at("/a")).devices
+
+
+def test_gone(tree: Tree, tmp_path: Path) -> None:
+    """A cgroup that is not there is gone; a missing file in one that is, is a missing file."""
+    reader = tree({})
+    with pytest.raises(CgroupGone):
+        reader.memory(_at("/never"))
+    with pytest.raises(ControllerUnavailable):
+        reader.memory(_at("/a"))
+    assert reader.exists(_at("/a"))
+    shutil.rmtree(tmp_path / "a")
+    reader.forget(_at("/a"))
+    assert not reader.exists(_at("/a"))
+
+
+def test_not_mounted() -> None:
+    """Without the hierarchy there is no answer."""
+    reader = V2Reader(CgroupFiles({}, 64))
+    with pytest.raises(ControllerUnavailable):
+        reader.memory(_at("/a"))
+
+
+def test_at_root(tree: Tree) -> None:
+    """The root, or no cgroup at all, is not a container."""
+    reader = tree({})
+    assert reader.at_root(_at("/"), Controller.IO)
+    assert reader.at_root(CgroupPaths(()), Controller.MEMORY)
+    assert not reader.at_root(_at("/a"), Controller.CPU)
+
+
+def test_outside_of_the_mount(tree: Tree) -> None:
+    """A cgroup that the mount does not show has no answer, whatever is above the mount point."""
+    reader = tree(_in("a", MEMORY))
+    with pytest.raises(ControllerUnavailable):
+        reader.memory(_at("/../a"))
+    assert not reader.exists(_at("/../a"))
+
+
+def test_limit_of_the_top(tmp_path: Path) -> None:
+    """Where the mount's top is no root, as in a container, its limits hold for what is below."""
+    (tmp_path / "a").mkdir()
+    for name, text in (_in("a", MEMORY) | {"memory.max": "4096", "cgroup.events": "populated 1\n"}).items():
+        (tmp_path / name).write_text(text)
+    files = CgroupFiles({"": str(tmp_path)}, 64, {"": MountRoot("/docker/1")})
+    assert 4096 == V2Reader(files).memory(_at("/docker/1/a")).max

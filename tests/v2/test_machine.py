@@ -1,0 +1,248 @@
+"""What containers see on a kernel with cgroup v2 alone, and with v1 and v2 side by side (guest.py)."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+#: Covered by empty file systems in the guest (uml-run).
+_COVERED = ("/tmp", "/run", "/var/tmp", "/dev/shm")  # noqa: S108 - compared with, not written to
+KIB = 1024
+#: Statistics are exact to the kernel's per-CPU batches, and reading them takes memory too.
+BATCH_KIB = 256
+
+Facts = dict[str, Any]
+
+
+def _run(state: Path, *arguments: str) -> Facts:
+    """Boot user-mode-linux with this machine's files as its own, and return what the guest found out."""
+    needed = {str(path) for path in (ROOT, sys.prefix, sys.base_prefix)}
+    binds = [word for path in sorted(needed) if path.startswith(_COVERED) for word in ("-b", path)]
+    result = subprocess.run(
+        [
+            *(str(HERE.parent / "testbed/uml-run"), "-s", "64M", "-d", "64M", "-t", "120", *binds, "--"),
+            *(sys.executable, str(HERE / "guest.py"), *arguments),
+        ],
+        env=os.environ
+        | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "TESTBED_STATE": str(state)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert 0 == result.returncode, result.stderr
+    facts: Facts = json.loads(result.stdout)
+    return facts
+
+
+@pytest.fixture(scope="module")
+def unified(tmp_path_factory: pytest.TempPathFactory) -> Facts:
+    """Return what was seen on cgroup v2 alone."""
+    return _run(tmp_path_factory.mktemp("unified"))
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> Facts:
+    """Return what was seen with the CPU controllers on v1 and the others on v2."""
+    return _run(tmp_path_factory.mktemp("mixed"), "mixed")
+
+
+def amounts(meminfo: str) -> dict[str, int]:
+    """Return the fields of a meminfo, KiB."""
+    return {line.split(":")[0]: int(line.split()[1]) for line in meminfo.splitlines()}
+
+
+def keyed(text: str) -> dict[str, int]:
+    """Return the fields of a flat keyed file."""
+    return {line.split()[0]: int(line.split()[1]) for line in text.splitlines()}
+
+
+def test_total_is_the_smallest_limit(unified: Facts) -> None:
+    """The container's limit, its parent's and the host's count, each at the read after it was changed."""
+    memory = unified["memory"]
+    shown = [amounts(memory[when])["MemTotal"] for when in ("meminfo", "lowered", "lowered above")]
+    assert [64 * KIB, 20 * KIB, 16 * KIB] == shown
+    assert amounts(memory["host"])["MemTotal"] == amounts(memory["unlimited"])["MemTotal"]
+
+
+@pytest.mark.parametrize(
+    "field,statistic",
+    [
+        ("AnonPages", "anon"),
+        ("Cached", "file"),
+        ("Shmem", "shmem"),
+        ("KernelStack", "kernel_stack"),
+        ("PageTables", "pagetables"),
+        ("Slab", "slab"),
+    ],
+)
+def test_statistics_are_the_kernels(unified: Facts, field: str, statistic: str) -> None:
+    """Each field is the cgroup's, and the container has some of each."""
+    memory = unified["memory"]
+    shown = amounts(memory["meminfo"])[field]
+    kernel = [keyed(memory[when]["memory.stat"])[statistic] // KIB for when in ("before", "after")]
+    assert min(kernel) - BATCH_KIB <= shown <= max(kernel) + BATCH_KIB
+    assert shown > 0
+
+
+def test_usage_is_the_kernels(unified: Facts) -> None:
+    """What is not free is what the cgroup is charged; 28 MiB of it are known to be taken."""
+    memory = unified["memory"]
+    shown = amounts(memory["meminfo"])
+    used = shown["MemTotal"] - shown["MemFree"]
+    kernel = [int(memory[when]["memory.current"]) // KIB for when in ("before", "after")]
+    assert min(kernel) - BATCH_KIB <= used <= max(kernel) + BATCH_KIB
+    assert used >= 28 * KIB
+    assert shown["AnonPages"] >= 24 * KIB
+    assert 4 * KIB == shown["Shmem"]
+
+
+def test_swap(unified: Facts) -> None:
+    """Swap has its own limit, fills when memory is taken away, and swaps agrees with meminfo."""
+    memory = unified["memory"]
+    before, lowered = amounts(memory["meminfo"]), amounts(memory["lowered"])
+    assert (16 * KIB, 16 * KIB) == (before["SwapTotal"], before["SwapFree"])
+    used = lowered["SwapTotal"] - lowered["SwapFree"]
+    assert abs(used - int(memory["lowered kernel"]["memory.swap.current"]) // KIB) <= BATCH_KIB
+    assert used > 4 * KIB
+    row = memory["lowered swaps"].splitlines()[1].split()
+    assert str(16 * KIB) == row[2]
+    assert abs(used - int(row[3])) <= BATCH_KIB
+
+
+@pytest.mark.parametrize("when", ["meminfo", "lowered", "lowered above", "unlimited"])
+def test_meminfo_holds_together(unified: Facts, when: str) -> None:
+    """Nothing is above the total, and parts add up."""
+    shown = amounts(unified["memory"][when])
+    larger = {"SwapTotal", "SwapFree", "CommitLimit", "VmallocTotal", "Hugepagesize"}
+    total = shown["MemTotal"]
+    assert total >= max(value for name, value in shown.items() if name not in larger)
+    assert shown["MemFree"] <= shown["MemAvailable"] <= total
+    assert shown["Active"] == shown["Active(anon)"] + shown["Active(file)"]
+    assert list(amounts(unified["memory"]["host"])) == list(shown)
+
+
+def test_host_process_sees_the_host(unified: Facts) -> None:
+    """A process in the root cgroup is shown the host."""
+    host, shown = (amounts(unified["memory"][name]) for name in ("host", "host through us"))
+    assert (host["MemTotal"], host["SwapTotal"]) == (shown["MemTotal"], shown["SwapTotal"])
+    assert host["SwapTotal"] > 16 * KIB
+
+
+def cpu_seconds(look: Facts, name: str = "stat") -> tuple[float, float]:
+    """Return what the first line of a stat says: time used, time idle."""
+    words = look[name].splitlines()[0].split()
+    return (int(words[1]) + int(words[3])) / 100, int(words[4]) / 100
+
+
+def kernel_seconds(look: Facts) -> float:
+    """Return the CPU time that the kernel counted, from cpu.stat or cpuacct.usage_all."""
+    text: str = look["kernel"]
+    if text.startswith("usage_usec"):
+        return keyed(text)["usage_usec"] / 1e6
+    return sum(sum(map(int, line.split()[1:])) for line in text.splitlines()[1:]) / 1e9
+
+
+@pytest.fixture(params=["unified", "mixed"])
+def cpu(request: pytest.FixtureRequest) -> Facts:
+    """Return the CPU facts of both machines, one after the other."""
+    facts: Facts = request.getfixturevalue(request.param)["cpu"]
+    return facts
+
+
+def test_cpu_time_is_the_kernels(cpu: Facts) -> None:
+    """User and system time are what the cgroup used; the busy loop is in it."""
+    for when in ("start", "burnt", "slept"):
+        assert abs(kernel_seconds(cpu[when]) - cpu_seconds(cpu[when])[0]) <= 0.15
+    assert cpu_seconds(cpu["burnt"])[0] - cpu_seconds(cpu["start"])[0] >= 0.3
+
+
+@pytest.mark.parametrize("first,last", [("start", "burnt"), ("burnt", "slept")])
+def test_idle_is_what_the_quota_left(cpu: Facts, first: str, last: str) -> None:
+    """Of half a CPU, what was not used is idle: nearly nothing in a busy loop, all of it asleep."""
+    passed = float(cpu[last]["uptime"].split()[0]) - float(cpu[first]["uptime"].split()[0])
+    used, idle = (
+        after - before for before, after in zip(cpu_seconds(cpu[first]), cpu_seconds(cpu[last]), strict=True)
+    )
+    assert abs(idle - max(0.0, passed / 2 - used)) <= 0.15
+
+
+def test_uptime_agrees_with_stat(cpu: Facts) -> None:
+    """Uptime is the container's age, and its idle time that of stat."""
+    for when in ("start", "burnt", "slept"):
+        up, idle = map(float, cpu[when]["uptime"].split())
+        assert abs(cpu[when]["age"] - up) <= 1
+        assert cpu_seconds(cpu[when])[1] <= idle <= cpu_seconds(cpu[when], "stat after")[1] + 0.01
+
+
+def io_of(diskstats: str) -> list[int]:
+    """Return reads, sectors read, writes and sectors written of the only line."""
+    (line,) = diskstats.splitlines()
+    words = line.split()
+    assert "ubda" == words[2]
+    return [int(words[index]) for index in (3, 5, 7, 9)]
+
+
+@pytest.mark.parametrize("machine", ["unified", "mixed"])
+def test_diskstats(machine: str, request: pytest.FixtureRequest) -> None:
+    """The container's own disk I/O, to the byte; no line before there was any, though others did some."""
+    io = request.getfixturevalue(machine)["io"]
+    assert "" == io["unused"]
+    kernel = dict(word.split("=") for word in io["kernel"].split()[1:])
+    reads, read, writes, written = io_of(io["used"])
+    assert (2 << 20, 4 << 20) == (read * 512, written * 512)
+    assert [kernel[key] for key in ("rbytes", "wbytes")] == [str(read * 512), str(written * 512)]
+    assert [kernel[key] for key in ("rios", "wios")] == [str(reads), str(writes)]
+
+
+def test_controller_enabled_later(unified: Facts) -> None:
+    """Without the controller the ancestor's limit and use are shown; once it is enabled, the container's."""
+    late = unified["late"]
+    before, enabled, disabled = (amounts(late[when]) for when in ("meminfo", "enabled", "disabled"))
+    assert [80 * KIB, 48 * KIB, 80 * KIB] == [each["MemTotal"] for each in (before, enabled, disabled)]
+    assert before["AnonPages"] >= 8 * KIB
+    # What was charged before stays where it was charged.
+    assert enabled["AnonPages"] < 8 * KIB <= disabled["AnonPages"]
+    assert ("", "") == (late["diskstats"], late["disabled diskstats"])
+    assert (4 << 20) == io_of(late["enabled diskstats"])[3] * 512
+
+
+def test_daemon_in_a_cgroup_namespace(unified: Facts) -> None:
+    """Through the host's mount a container beside ours is found; a mount of our own does not show it."""
+    namespace = unified["namespace"]
+    assert "0::/../../beside\n" == namespace["membership"]
+    assert "/sys/fs/cgroup /../../.." == namespace["host's"]["mounts"]
+    assert 40 * KIB == amounts(namespace["host's"]["beside"])["MemTotal"]
+    assert "/sys/fs/cgroup /" == namespace["own"]["mounts"]
+    host = amounts(unified["memory"]["host"])
+    assert host["MemTotal"] == amounts(namespace["own"]["beside"])["MemTotal"]
+
+
+@pytest.mark.parametrize(
+    "machine,hierarchies",
+    [
+        ("unified", ["cgroup2 /sys/fs/cgroup"]),
+        ("mixed", ["cgroup2 /sys/fs/cgroup", "cpu,cpuacct /run/cpu", "name=tracker /run/named"]),
+    ],
+)
+def test_daemon_starts_and_ends_well(
+    machine: str, hierarchies: list[str], request: pytest.FixtureRequest
+) -> None:
+    """It says what it found, complains of nothing but the controller that was not there, and unmounts."""
+    daemon = request.getfixturevalue(machine)["daemon"]
+    lines = daemon["log"].splitlines()
+    found = [" ".join(line.split()[2:]) for line in lines if line.split()[1].rstrip(":").isdigit()]
+    assert hierarchies == found
+    warnings = [line for line in lines if "warning" in line or "error" in line]
+    assert all("outer/inner/io.stat" in line for line in warnings), warnings
+    assert (0, False) == (daemon["status"], daemon["mounted"])
+
+
+def test_each_controller_where_it_lives(mixed: Facts) -> None:
+    """Beside a v1 CPU controller the memory limit is still v2's."""
+    assert 40 * KIB == amounts(mixed["meminfo"])["MemTotal"]
