@@ -8,6 +8,7 @@ from typing import Final
 from pylxcfs.cgroup.detect import Hierarchy, parse_hierarchies
 from pylxcfs.cgroup.layout import open_layout
 from pylxcfs.cgroup.membership import parse_membership
+from pylxcfs.cgroup.taskstats import CgroupStats
 from pylxcfs.cgroup.types import CgroupReader, Controller
 from pylxcfs.config import ViewConfig
 from pylxcfs.containers import Resolver
@@ -15,6 +16,7 @@ from pylxcfs.content import ContentService
 from pylxcfs.errors import StartupError
 from pylxcfs.host import HostReader
 from pylxcfs.hosttree import HostTree
+from pylxcfs.loadtracker import LoadTracker
 from pylxcfs.processes import Processes
 from pylxcfs.procfiles.table import VirtualFile
 from pylxcfs.viewbuilder import ViewBuilder
@@ -33,6 +35,7 @@ class Engine:
     resolver: Resolver
     content: ContentService
     cpu_tree: HostTree
+    loads: LoadTracker
     _reader: CgroupReader
     _builder: ViewBuilder
 
@@ -54,7 +57,7 @@ def assemble(view: ViewConfig, proc_root: Path = Path("/proc"), sys_root: Path =
         with (proc_root / "self/mountinfo").open() as mountinfo:
             hierarchies = parse_hierarchies(mountinfo)
         own = parse_membership("/proc/self/cgroup", (proc_root / "self/cgroup").read_bytes())
-        reader = open_layout(hierarchies, own, _file_budget())
+        reader = open_layout(hierarchies, own, _file_budget(), _open_cgroup_stats())
         if not reader.controllers:
             raise StartupError(
                 f"no cgroup controller of {', '.join(c.value for c in Controller)} is mounted, "
@@ -64,10 +67,20 @@ def assemble(view: ViewConfig, proc_root: Path = Path("/proc"), sys_root: Path =
         cpu_tree = HostTree(sys_root / "devices/system/cpu")
     except OSError as error:
         raise StartupError(f"cannot read {error.filename}: {error.strerror}") from error
-    resolver = Resolver(Processes(host.proc_fd), reader)
-    builder = ViewBuilder(reader, view)
+    processes = Processes(host.proc_fd)
+    resolver = Resolver(processes, reader)
+    tracker = LoadTracker(reader, processes)
+    builder = ViewBuilder(reader, tracker, view)
     content = ContentService(host, reader, resolver, builder, view.cache_ttl_seconds)
-    return Engine(hierarchies, resolver, content, cpu_tree, reader, builder)
+    return Engine(hierarchies, resolver, content, cpu_tree, tracker, reader, builder)
+
+
+def _open_cgroup_stats() -> CgroupStats | None:
+    """Return the kernel's own count of tasks, if it can be had."""
+    try:
+        return CgroupStats()
+    except OSError:
+        return None
 
 
 def _file_budget() -> int:

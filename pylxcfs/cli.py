@@ -27,7 +27,7 @@ _ALREADY_DEFAULT: Final = (
     ("-s",),
 )
 #: lxcfs options that units in the field may carry, and that nothing here obeys yet.
-_NOT_YET: Final = ("--disable-loadavg", "--enable-psi-poll")
+_NOT_YET: Final = ("--enable-psi-poll",)
 
 
 class _LogFormatter(logging.Formatter):
@@ -71,6 +71,7 @@ def _build_parser() -> OneLineParser:
     parser.add_argument(
         "--disable-cfs", action="store_true", help="do not show a CPU quota as that many CPUs"
     )
+    parser.add_argument("--disable-loadavg", action="store_true", help="show the host's load averages")
     parser.add_argument("-u", "--disable-swap", action="store_true", help="show containers no swap")
     parser.add_argument("--disable-zswap", action="store_true", help="show containers no compressed swap")
     parser.add_argument(
@@ -137,6 +138,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> tuple[Config, list[str
         mount_point=arguments.mount_points[0],
         view=ViewConfig(
             cfs=not arguments.disable_cfs,
+            loadavg=not arguments.disable_loadavg,
             swap=not arguments.disable_swap,
             zswap=not arguments.disable_zswap,
             cache_ttl_seconds=arguments.cache_ttl,

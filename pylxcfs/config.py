@@ -14,6 +14,8 @@ class ViewConfig:
 
     #: Show a CPU quota as that many CPUs (``--disable-cfs`` turns it off).
     cfs: bool = True
+    #: Show the container's load averages (``--disable-loadavg`` shows the host's).
+    loadavg: bool = True
     #: Show swap at all (``-u`` turns it off).
     swap: bool = True
     #: Show compressed swap (``--disable-zswap`` turns it off).

@@ -1,23 +1,30 @@
 """What /proc says about one process: its namespaces, cgroups, and the init of its pid namespace."""
 
+import contextlib
 import errno
 import fcntl
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
 import psutil
 
 from pylxcfs.cgroup.membership import parse_membership
-from pylxcfs.cgroup.types import CgroupPaths
+from pylxcfs.cgroup.types import CgroupPaths, TaskCounts
 from pylxcfs.host import read_whole
 
 #: _IOR(0xb7, 0x7, pid_t) of <linux/nsfs.h>, since Linux 6.11: our number for a pid of that namespace.
 _NS_GET_TGID_FROM_PIDNS: Final = 0x8004B707
 #: Field 22 of /proc/PID/stat (proc_pid_stat(5)), counted from the first after the command's ")".
 _STARTTIME: Final = 22 - 3
+
+#: Whole in any case: some 52 numbers and a command of at most 64 bytes.
+_STAT_BYTES: Final = 2048
+_RUNNING: Final = ord("R")
+_BLOCKED: Final = ord("D")
+_INIT: Final = 1
 
 #: What the kernel says about a process that has gone.
 PROCESS_GONE: Final = (FileNotFoundError, ProcessLookupError)
@@ -42,6 +49,49 @@ class Processes:
             yield HeldProcess(directory)
         finally:
             os.close(directory)
+
+    def count_states(self, tasks: Iterable[int]) -> TaskCounts:
+        """Ask each task (thread) for its state; those that have gone are not counted."""
+        running = blocked = total = 0
+        for task in tasks:
+            try:
+                # Below task/: /proc/TID/stat adds up the times of all threads of the process.
+                fd = os.open(f"{task}/task/{task}/stat", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._proc_fd)
+                try:
+                    stat = os.read(fd, _STAT_BYTES)
+                finally:
+                    os.close(fd)
+            except OSError:
+                continue
+            total += 1
+            state = stat[stat.rindex(b")") + 2]
+            if state == _RUNNING:
+                running += 1
+            elif state == _BLOCKED:
+                blocked += 1
+        return TaskCounts(running, blocked, total)
+
+    def find_inner_pid(self, tasks: Iterable[int], init_pid: int) -> int:
+        """Return the first number that one of `tasks` has in the pid namespace of `init_pid`; else 1."""
+        try:
+            level = len(self._numbers(init_pid))
+            for task in tasks:
+                with contextlib.suppress(*PROCESS_GONE):
+                    numbers = self._numbers(task)
+                    # A task that joined the cgroup from outside has no number in there.
+                    if len(numbers) >= level:
+                        return numbers[level - 1]
+        except OSError:
+            pass
+        return _INIT
+
+    def _numbers(self, task: int) -> list[int]:
+        """Return a task's number in each pid namespace from ours down to its own (since Linux 4.1)."""
+        with self.hold(task) as process:
+            for line in process.read("status").splitlines():
+                if line.startswith(b"NSpid:"):
+                    return list(map(int, line.split()[1:]))
+        raise ProcessLookupError(errno.ENOSYS, "this kernel does not tell numbers in pid namespaces")
 
     def find_init(self, member: "HeldProcess") -> int:
         """Return the pid of process 1 of the pid namespace that `member` is in."""

@@ -15,11 +15,14 @@ from pylxcfs.fuse.connection import Connection, open_connection, parse_mount_opt
 from pylxcfs.fuse.filesystem import FileSystem
 from pylxcfs.fuse.session import Session
 from pylxcfs.fuse.tree import Tree
+from pylxcfs.loadstate import LoadFile, read_boot_id
+from pylxcfs.loadtracker import STEP_SECONDS
 from pylxcfs.pidfile import PidFile
 from pylxcfs.procfiles.table import VIRTUAL_FILES
 
 _log = logging.getLogger(__name__)
 _PRUNE_SECONDS: Final = 5.0
+_SAVE_SECONDS: Final = 60.0
 _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -38,16 +41,21 @@ def run(config: Config) -> int:
         # What is here now stays; the collector need not walk it again while a reader waits.
         gc.collect()
         gc.freeze()
-        trio.run(_serve, Session(connection.fd, file_system), connection, engine)
+        saved = LoadFile(config.runtime_dir / "pylxcfs/load.json", read_boot_id(config.proc_root))
+        engine.loads.restore(saved.load())
+        trio.run(_serve, Session(connection.fd, file_system), connection, engine, saved)
+        saved.save(engine.loads.snapshot())
         _log.info("stopped serving %s", config.mount_point)
     return 0
 
 
-async def _serve(loop: Session, connection: Connection, engine: Engine) -> None:
+async def _serve(loop: Session, connection: Connection, engine: Engine, saved: LoadFile) -> None:
     """Run the serving thread, and the control plane beside it."""
     async with trio.open_nursery() as control:
         control.start_soon(_stop_on_signal, loop, connection)
         control.start_soon(_prune, loop, engine)
+        control.start_soon(_follow_loads, loop, engine)
+        control.start_soon(_save_loads, engine, saved)
         await trio.to_thread.run_sync(loop.run)
         control.cancel_scope.cancel()
 
@@ -65,6 +73,19 @@ async def _prune(loop: Session, engine: Engine) -> None:
     while True:
         await trio.sleep(_PRUNE_SECONDS)
         loop.post(engine.prune)
+
+
+async def _follow_loads(loop: Session, engine: Engine) -> None:
+    while True:
+        await trio.sleep(STEP_SECONDS)
+        if not engine.loads.idle:
+            loop.post(engine.loads.step)
+
+
+async def _save_loads(engine: Engine, saved: LoadFile) -> None:
+    while True:
+        await trio.sleep(_SAVE_SECONDS)
+        saved.save(engine.loads.snapshot())
 
 
 def _log_start(config: Config, engine: Engine) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from pylxcfs.cgroup.types import CpuSet, DeviceIo, DeviceNumber, MemoryStats
+from pylxcfs.loadaverage import Averages
 
 _Part = TypeVar("_Part")
 
@@ -242,6 +243,19 @@ class CpuView:
         return CpuSet(self.times)
 
 
+@dataclass(frozen=True, slots=True)
+class LoadView:
+    """The container's load, and its tasks."""
+
+    #: None shows the host's averages.
+    averages: Averages | None
+    running: int
+    blocked: int
+    total: int
+    #: In the container's pid namespace.
+    last_pid: int
+
+
 def _declared(part: _Part | None, name: str) -> _Part:
     if part is None:
         raise LookupError(name)
@@ -259,6 +273,7 @@ class ResourceView:
     memory_part: MemoryView | None = None
     cpu_part: CpuView | None = None
     io_part: Mapping[DeviceNumber, DeviceIo] | None = None
+    load_part: LoadView | None = None
 
     @property
     def memory(self) -> MemoryView:
@@ -274,3 +289,8 @@ class ResourceView:
     def io(self) -> Mapping[DeviceNumber, DeviceIo]:
         """Block I/O per device; raises LookupError where the row did not declare it."""
         return _declared(self.io_part, "io")
+
+    @property
+    def load(self) -> LoadView:
+        """Load and tasks; raises LookupError where the row did not declare them."""
+        return _declared(self.load_part, "load")

@@ -1,15 +1,24 @@
 """Builds the ResourceView of a container from its cgroups and the host: the parts a file asks for."""
 
 import re
+from dataclasses import replace
 from typing import Final
 
-from pylxcfs.cgroup.types import CgroupReader, Controller, ControllerUnavailable, CpuMax, CpuSet
+from pylxcfs.cgroup.types import (
+    CgroupReader,
+    Controller,
+    ControllerUnavailable,
+    CpuMax,
+    CpuSet,
+    ParseError,
+)
 from pylxcfs.config import ViewConfig
 from pylxcfs.containers import Container
 from pylxcfs.cputime import Ledger, Sample, advance, open_ledger
 from pylxcfs.host import HostSnapshot
+from pylxcfs.loadtracker import LoadTracker
 from pylxcfs.procfiles.table import VirtualFile
-from pylxcfs.view import CpuView, MemoryView, ResourceView
+from pylxcfs.view import CpuView, LoadView, MemoryView, ResourceView
 
 _MEM_TOTAL: Final = re.compile(rb"^MemTotal: *(\d+)", re.MULTILINE)
 _SWAP_TOTAL: Final = re.compile(rb"^SwapTotal: *(\d+)", re.MULTILINE)
@@ -23,9 +32,10 @@ class ViewBuilder:
     counters (docs/adr/0003-cpu-counters-as-a-ledger.md).
     """
 
-    def __init__(self, reader: CgroupReader, config: ViewConfig) -> None:
-        """Read through `reader`, show as `config` says."""
+    def __init__(self, reader: CgroupReader, tracker: LoadTracker, config: ViewConfig) -> None:
+        """Read through `reader`, follow loads with `tracker`, show as `config` says."""
         self._reader = reader
+        self._tracker = tracker
         self._config = config
         self._ledgers: dict[Container, Ledger] = {}
 
@@ -40,11 +50,13 @@ class ViewBuilder:
             memory_part=self._memory(container, host) if Controller.MEMORY in controllers else None,
             cpu_part=self._cpu(container, host, uptime_usec) if Controller.CPU in controllers else None,
             io_part=self._reader.io(container.paths).devices if Controller.IO in controllers else None,
+            load_part=self._load(container, uptime_usec) if file.needs_load else None,
         )
 
     def forget(self, container: Container) -> None:
         """Drop what is kept for `container`."""
         self._ledgers.pop(container, None)
+        self._tracker.forget(container)
 
     def _memory(self, container: Container, host: HostSnapshot) -> MemoryView:
         return MemoryView(
@@ -67,6 +79,14 @@ class ViewBuilder:
         ledger = open_ledger(sample) if ledger is None else advance(ledger, sample)
         self._ledgers[container] = ledger
         return CpuView(ledger.times)
+
+    def _load(self, container: Container, uptime_usec: int) -> LoadView:
+        """Read the load; without a cgroup show no tasks: no pid shown may be the host's."""
+        try:
+            load = self._tracker.read(container, uptime_usec)
+        except (ControllerUnavailable, ParseError):
+            return LoadView(averages=None, running=0, blocked=0, total=0, last_pid=0)
+        return load if self._config.loadavg else replace(load, averages=None)
 
     def _effective_cpus(self, container: Container, host: HostSnapshot) -> CpuSet:
         """Online CPUs of the effective cpuset; every online one where no cpuset limits them."""

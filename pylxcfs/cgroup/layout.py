@@ -2,12 +2,13 @@
 
 import logging
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from pylxcfs.cgroup.detect import Hierarchy
 from pylxcfs.cgroup.mountroot import MountRoot
 from pylxcfs.cgroup.reader import CgroupFiles
+from pylxcfs.cgroup.taskstats import CgroupStats
 from pylxcfs.cgroup.types import (
     V2,
     CgroupPaths,
@@ -18,6 +19,7 @@ from pylxcfs.cgroup.types import (
     CpuStats,
     IoStats,
     MemoryStats,
+    Tasks,
 )
 from pylxcfs.cgroup.v1 import HIERARCHY, V1Reader
 from pylxcfs.cgroup.v2 import V2Reader
@@ -30,9 +32,15 @@ _DEEPEST_HOME: Final = 8
 class LayoutReader:
     """`CgroupReader` that asks for each controller where it lives."""
 
-    def __init__(self, readers: Mapping[Controller, CgroupReader], files: CgroupFiles) -> None:
-        """Ask `readers`, all of which read through `files`."""
+    def __init__(
+        self,
+        readers: Mapping[Controller, CgroupReader],
+        task_readers: Sequence[CgroupReader],
+        files: CgroupFiles,
+    ) -> None:
+        """Ask `readers`, and for tasks the first of `task_readers` that knows; all read through `files`."""
         self._readers = readers
+        self._task_readers = task_readers
         self._files = files
 
     @property
@@ -56,6 +64,15 @@ class LayoutReader:
         """Read block I/O counters."""
         return self._reader(Controller.IO).io(paths)
 
+    def tasks(self, paths: CgroupPaths) -> Tasks:
+        """List the tasks where the cpu controller lives, or else where the container has a cgroup at all."""
+        for reader in self._task_readers:
+            try:
+                return reader.tasks(paths)
+            except ControllerUnavailable:
+                continue
+        raise ControllerUnavailable("tasks")
+
     def at_root(self, paths: CgroupPaths, controller: Controller) -> bool:
         """Tell whether `paths` are in the root for `controller`, or nothing answers for it."""
         reader = self._readers.get(controller)
@@ -76,8 +93,13 @@ class LayoutReader:
         return reader
 
 
-def open_layout(hierarchies: Iterable[Hierarchy], own: CgroupPaths, max_open: int) -> LayoutReader:
-    """Open the hierarchies; `own` are our own cgroups, to find where our namespace is below a mount."""
+def open_layout(
+    hierarchies: Iterable[Hierarchy], own: CgroupPaths, max_open: int, stats: CgroupStats | None = None
+) -> LayoutReader:
+    """Open the hierarchies; `own` are our own cgroups, to find where our namespace is below a mount.
+
+    `stats` counts the tasks of v1 cgroups.
+    """
     usable = [hierarchy for hierarchy in hierarchies if _can_be_opened(hierarchy)]
     mounts = {name: hierarchy for hierarchy in usable for name in hierarchy.names}
     files = CgroupFiles(
@@ -85,7 +107,7 @@ def open_layout(hierarchies: Iterable[Hierarchy], own: CgroupPaths, max_open: in
         max_open,
         {name: _mount_root(hierarchy, name, own) for name, hierarchy in mounts.items()},
     )
-    v1, v2 = V1Reader(files), V2Reader(files)
+    v1, v2 = V1Reader(files, stats), V2Reader(files)
     listed = _v2_controllers(mounts[V2].mount_point) if V2 in mounts else frozenset()
     readers: dict[Controller, CgroupReader] = {}
     for controller in Controller:
@@ -94,7 +116,8 @@ def open_layout(hierarchies: Iterable[Hierarchy], own: CgroupPaths, max_open: in
         elif controller.value in listed or (V2 in mounts and controller is Controller.CPU):
             # cpu.stat is in every v2 cgroup, with or without the controller (cgroup-v2.rst, "CPU").
             readers[controller] = v2
-    return LayoutReader(readers, files)
+    task_readers = (v1, v2) if readers.get(Controller.CPU) is v1 else (v2, v1)
+    return LayoutReader(readers, task_readers, files)
 
 
 def _can_be_opened(hierarchy: Hierarchy) -> bool:

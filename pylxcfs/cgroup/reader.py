@@ -1,5 +1,6 @@
 """cgroup files, kept open and read with pread: the kernel writes them anew at every read from offset 0."""
 
+import contextlib
 import errno
 import os
 from collections import OrderedDict
@@ -22,6 +23,11 @@ from pylxcfs.cgroup.types import (
 _CHUNK: Final = 1 << 17
 #: A removed cgroup's files say ENODEV; its directory, and what would be below it, ENOENT.
 _GONE: Final = frozenset({errno.ENODEV, errno.ENOENT, errno.ENOTDIR})
+_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_LINKS_OF_A_LEAF: Final = 2
+#: A seq_file's first buffer, and the longest line in a list of ids: what leaves that much room is complete.
+_PAGE: Final = 4096
+_LONGEST_ID: Final = 12
 #: Remembered in place of a descriptor: the cgroup is there, this kernel has no such file.
 _ABSENT: Final = -1
 
@@ -42,8 +48,7 @@ class CgroupFiles:
         mount_roots: Mapping[str, MountRoot] | None = None,
     ) -> None:
         """Open each hierarchy: name in /proc/PID/cgroup → mount point, and what that shows if not all."""
-        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-        self._roots = {name: os.open(point, flags) for name, point in mount_points.items()}
+        self._roots = {name: os.open(point, _DIRECTORY) for name, point in mount_points.items()}
         self._mount_points = mount_points
         self._mount_roots = dict.fromkeys(mount_points, MountRoot()) | dict(mount_roots or {})
         self._limited_tops = frozenset(name for name in mount_points if self._top_can_be_limited(name))
@@ -110,6 +115,36 @@ class CgroupFiles:
         if len(content) == _CHUNK:
             raise ParseError(self.describe(hierarchy, located, name), b"longer than any kernel file known")
         return content
+
+    def walk(self, hierarchy: str, located: CgroupPath) -> Iterator[int]:
+        """Yield a descriptor of the cgroup's directory and of every one below it, each open until the next.
+
+        Raises ControllerUnavailable or CgroupGone about the first; others may vanish meanwhile.
+        """
+        root = self._roots.get(hierarchy)
+        if root is None:
+            raise ControllerUnavailable(hierarchy)
+        pending = [located]
+        while pending:
+            current = pending.pop()
+            try:
+                directory = os.open("." + current, _DIRECTORY | os.O_NOFOLLOW, dir_fd=root)
+            except OSError as error:
+                if current != located:
+                    continue
+                if error.errno in _GONE:
+                    raise CgroupGone(self.describe(hierarchy, located, "")) from error
+                raise ControllerUnavailable(self.describe(hierarchy, located, "")) from error
+            try:
+                yield directory
+                # kernfs counts subdirectories, and only those, as links.
+                if os.fstat(directory).st_nlink > _LINKS_OF_A_LEAF:
+                    # Removed meanwhile: then nothing is below it.
+                    with contextlib.suppress(OSError), os.scandir(directory) as entries:
+                        names = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+                        pending += [CgroupPath(f"{current.rstrip('/')}/{name}") for name in names]
+            finally:
+                os.close(directory)
 
     def exists(self, hierarchy: str, located: CgroupPath) -> bool:
         """Tell whether the cgroup's directory is there."""
@@ -193,3 +228,17 @@ class CgroupFiles:
             if oldest == in_use:
                 return
             self.forget(*oldest)
+
+
+def read_ids(directory: int, name: str) -> list[int]:
+    """Read a file that lists the tasks of the cgroup whose directory is open; raises OSError."""
+    fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        content = os.read(fd, _CHUNK)
+        if len(content) > _PAGE - _LONGEST_ID:
+            # One page at a time, in whole lines.
+            while part := os.read(fd, _CHUNK):
+                content += part
+    finally:
+        os.close(fd)
+    return list(map(int, content.split()))

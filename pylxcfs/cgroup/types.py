@@ -7,7 +7,7 @@ the field* is ``None`` in a field that says so; *the controller is not there at 
 Source: Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/ of the kernel.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final, NamedTuple, NewType, Protocol, Self
@@ -196,6 +196,27 @@ class IoStats:
     devices: Mapping[DeviceNumber, DeviceIo] = field(default_factory=dict)
 
 
+class TaskCounts(NamedTuple):
+    """How many tasks (threads) there are, and how many of them make up the load."""
+
+    #: Runnable: on a CPU or waiting for one.
+    running: int
+    #: In uninterruptible sleep.
+    blocked: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tasks:
+    """The tasks of a cgroup and everything below it, by their ids in the daemon's pid namespace.
+
+    `counts` is None where the kernel does not count states per cgroup: then each task has to be asked.
+    """
+
+    ids: Sequence[int]
+    counts: TaskCounts | None = None
+
+
 class CgroupReader(Protocol):
     """Reads one container's values; the only thing that knows which cgroup version answers.
 
@@ -213,6 +234,9 @@ class CgroupReader(Protocol):
 
     def io(self, paths: CgroupPaths) -> IoStats:
         """Read block I/O counters."""
+
+    def tasks(self, paths: CgroupPaths) -> Tasks:
+        """List the tasks of the container, nested cgroups included."""
 
     def at_root(self, paths: CgroupPaths, controller: Controller) -> bool:
         """Tell whether `paths` are in the hierarchy's root for `controller`: not a container."""

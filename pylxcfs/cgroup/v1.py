@@ -1,13 +1,17 @@
 """cgroup v1, told in the words of v2. Source: Documentation/admin-guide/cgroup-v1/ of the kernel."""
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from typing import Final
 
 from pylxcfs.cgroup.effective import tightest, with_ancestors
 from pylxcfs.cgroup.parse import parse_cpu_list, parse_device_operations, parse_flat_keyed, parse_int
-from pylxcfs.cgroup.reader import CgroupFiles
+from pylxcfs.cgroup.reader import CgroupFiles, read_ids
+from pylxcfs.cgroup.taskstats import CgroupStats
 from pylxcfs.cgroup.types import (
     ROOT,
+    V2,
+    CgroupError,
     CgroupPath,
     CgroupPaths,
     Controller,
@@ -23,6 +27,8 @@ from pylxcfs.cgroup.types import (
     MemoryStat,
     MemoryStats,
     ParseError,
+    TaskCounts,
+    Tasks,
 )
 
 HIERARCHY: Final[Mapping[Controller, str]] = {
@@ -31,6 +37,8 @@ HIERARCHY: Final[Mapping[Controller, str]] = {
     Controller.CPUSET: "cpuset",
     Controller.IO: "blkio",
 }
+#: Every hierarchy lists tasks; these are the ones that container runtimes use without fail.
+_TASKS_FROM: Final = ("cpu", "cpuacct", "memory", "pids")
 _NSEC_PER_USEC: Final = 1000
 
 #: PAGE_COUNTER_MAX is LONG_MAX rounded down to a page; pages have at most 64 KiB.
@@ -66,9 +74,10 @@ _IO_FILES: Final = (
 class V1Reader:
     """`CgroupReader` over v1 hierarchies, each with its own path."""
 
-    def __init__(self, files: CgroupFiles) -> None:
-        """Read through `files`."""
+    def __init__(self, files: CgroupFiles, stats: CgroupStats | None = None) -> None:
+        """Read through `files`; let the kernel count tasks through `stats` where it can."""
         self._files = files
+        self._stats = stats
 
     def memory(self, paths: CgroupPaths) -> MemoryStats:
         """Read memory and swap; the kernel itself takes the minimum over the ancestors in memory.stat."""
@@ -128,6 +137,35 @@ class V1Reader:
             raise ControllerUnavailable(self._files.describe("blkio", path, _IO_FILES[0][0]))
         return IoStats()
 
+    def tasks(self, paths: CgroupPaths) -> Tasks:
+        """List the tasks, and count their states where the kernel can tell them all.
+
+        It tells plain states only: a task in a killable wait is in none of its counts, and since Linux 6.1
+        neither is one in a freezable sleep. Only counts that add up to all tasks are exact.
+        """
+        hierarchy, path = self._any_own(paths)
+        ids: list[int] = []
+        running = blocked = counted = 0
+        for directory in self._files.walk(hierarchy, path):
+            try:
+                here = read_ids(directory, "tasks")
+                ids += here
+                if self._stats is not None and here and counted >= 0:
+                    states = self._stats.count(directory)
+                    running += states.running
+                    blocked += states.uninterruptible
+                    counted += sum(states)
+            except OSError:
+                # Removed meanwhile with all its tasks, or not to be asked: then each task is.
+                counted = -1
+            except ValueError as error:
+                raise ParseError(self._files.describe(hierarchy, path, "tasks"), b"not an id") from error
+        if self._frozen(paths):
+            # They show as uninterruptible, but the kernel does not count frozen tasks as load.
+            return Tasks(ids, TaskCounts(0, 0, len(ids)))
+        exact = self._stats is not None and counted >= len(ids)
+        return Tasks(ids, TaskCounts(running, blocked, len(ids)) if exact else None)
+
     def at_root(self, paths: CgroupPaths, controller: Controller) -> bool:
         """Tell whether `paths` are in the root for `controller`, or in no such hierarchy."""
         hierarchy = HIERARCHY[controller]
@@ -140,6 +178,23 @@ class V1Reader:
     def forget(self, paths: CgroupPaths) -> None:
         """Close whatever is kept open for `paths`."""
         self._files.forget_all(paths)
+
+    def _any_own(self, paths: CgroupPaths) -> tuple[str, CgroupPath]:
+        """Return a hierarchy in which the container has a cgroup of its own, the cpu controller's first."""
+        own = [name for name, path in paths if name != V2 and not self._files.is_root(name, path)]
+        for name in (*_TASKS_FROM, *own):
+            if name in own and self._files.has(name):
+                with contextlib.suppress(ControllerUnavailable):
+                    return name, self._path(paths, name)
+        raise ControllerUnavailable("tasks")
+
+    def _frozen(self, paths: CgroupPaths) -> bool:
+        if self._files.is_root("freezer", paths.get("freezer")):
+            return False
+        try:
+            return self._files.read("freezer", self._path(paths, "freezer"), "freezer.state") == b"FROZEN\n"
+        except CgroupError:
+            return False
 
     def _path(self, paths: CgroupPaths, hierarchy: str) -> CgroupPath:
         return self._files.locate(hierarchy, paths.get(hierarchy))

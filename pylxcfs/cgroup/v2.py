@@ -12,10 +12,11 @@ from pylxcfs.cgroup.parse import (
     parse_io_stat,
     parse_limit,
 )
-from pylxcfs.cgroup.reader import CgroupFiles
+from pylxcfs.cgroup.reader import CgroupFiles, read_ids
 from pylxcfs.cgroup.types import (
     ROOT,
     V2,
+    CgroupGone,
     CgroupPath,
     CgroupPaths,
     Controller,
@@ -29,6 +30,7 @@ from pylxcfs.cgroup.types import (
     MemoryStat,
     MemoryStats,
     ParseError,
+    Tasks,
 )
 
 #: Our fields have the kernel's names.
@@ -105,6 +107,30 @@ class V2Reader:
         path = self._path(paths)
         text = self._files.read(V2, path, "io.stat")
         return IoStats(parse_io_stat(self._files.describe(V2, path, "io.stat"), text))
+
+    def tasks(self, paths: CgroupPaths) -> Tasks:
+        """List the tasks (since Linux 4.14); no kernel counts their states per v2 cgroup.
+
+        cgroup.threads is readable in threaded cgroups too, where cgroup.procs gives EOPNOTSUPP.
+        """
+        if self._files.is_root(V2, paths.get(V2)):
+            raise ControllerUnavailable("cgroup.threads")
+        path = self._path(paths)
+        name = self._files.describe(V2, path, "cgroup.threads")
+        ids: list[int] = []
+        found = False
+        for directory in self._files.walk(V2, path):
+            try:
+                ids += read_ids(directory, "cgroup.threads")
+                found = True
+            except OSError:
+                # Removed meanwhile with all its tasks.
+                continue
+            except ValueError as error:
+                raise ParseError(name, b"not an id") from error
+        if not found:
+            raise ControllerUnavailable(name) if self._files.exists(V2, path) else CgroupGone(name)
+        return Tasks(ids)
 
     def at_root(self, paths: CgroupPaths, controller: Controller) -> bool:  # noqa: ARG002 - one hierarchy
         """Tell whether `paths` are in the hierarchy's root, the same for every controller."""

@@ -1,7 +1,7 @@
-"""Render /proc/stat: the time of the visible CPUs (proc_stat(5)).
+"""Render /proc/stat: the time of the visible CPUs, and the load (proc_stat(5)).
 
-Everything below the CPU lines stays the host's: start times of processes count from its btime, and
-interrupts and context switches are not counted per cgroup.
+Everything else stays the host's: start times of processes count from its btime, and interrupts, context
+switches and forks are not counted per cgroup.
 """
 
 import re
@@ -11,12 +11,14 @@ from pylxcfs.host import HostSnapshot
 from pylxcfs.view import CpuView, ResourceView
 
 _CPU_LINES: Final = re.compile(rb"(?:cpu[^\n]*\n)*")
+_PROCS: Final = re.compile(rb"^procs_running \d+\nprocs_blocked \d+\n", re.MULTILINE)
 _USEC_PER_SECOND: Final = 1_000_000
 
 
 def render(view: ResourceView, host: HostSnapshot) -> bytes:
-    """Return a line for each visible CPU, their sum, and the rest of the host's file."""
+    """Return a line for each visible CPU, their sum, and the rest of the host's file with the own tasks."""
     hertz = host.ticks_per_second
+    load = view.load
     lines = [b""]
     users = systems = idles = 0
     for cpu, time in view.cpu.times.items():
@@ -30,7 +32,8 @@ def render(view: ResourceView, host: HostSnapshot) -> bytes:
         lines.append(b"cpu%d %d 0 %d %d 0 0 0 0 0 0\n" % (cpu, user, system, idle))
     lines[0] = b"cpu  %d 0 %d %d 0 0 0 0 0 0\n" % (users, systems, idles)
     cpu_lines = _CPU_LINES.match(host.stat)
-    lines.append(host.stat[cpu_lines.end() if cpu_lines else 0 :])
+    rest = host.stat[cpu_lines.end() if cpu_lines else 0 :]
+    lines.append(_PROCS.sub(b"procs_running %d\nprocs_blocked %d\n" % (load.running, load.blocked), rest))
     return b"".join(lines)
 
 

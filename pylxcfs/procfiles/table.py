@@ -45,6 +45,8 @@ class VirtualFile:
     #: Below /proc, or ``cpu/NAME``: what host processes get, and containers on `Fallback.HOST`.
     host_file: str
     description: str
+    #: The load part of the view, which makes the container's load be followed.
+    needs_load: bool = False
 
 
 #: The directories of a container's CPUs follow it.
@@ -84,7 +86,8 @@ VIRTUAL_FILES: Final = (
         controllers=frozenset(),
         fallback=Fallback.HOST,
         host_file="loadavg",
-        description="the host's load",
+        description="the load of the container's tasks, and how many it has",
+        needs_load=True,
     ),
     VirtualFile(
         path="proc/meminfo",
@@ -102,7 +105,8 @@ VIRTUAL_FILES: Final = (
         controllers=_CPU,
         fallback=Fallback.HOST,
         host_file="stat",
-        description="the time of the container's CPUs, idle within its quota",
+        description="the time of the container's CPUs, idle within its quota, and its runnable tasks",
+        needs_load=True,
     ),
     VirtualFile(
         path="proc/swaps",

@@ -1,5 +1,7 @@
 """One container, written as a v1 and as a v2 tree, is shown alike."""
 
+import os
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,10 +10,12 @@ import pytest
 
 from pylxcfs.cgroup.detect import Hierarchy
 from pylxcfs.cgroup.layout import LayoutReader, open_layout
-from pylxcfs.cgroup.types import CgroupPath, CgroupPaths, Controller, CpuSet
+from pylxcfs.cgroup.types import CgroupPath, CgroupPaths, Controller, CpuSet, Tasks
 from pylxcfs.config import ViewConfig
 from pylxcfs.containers import Container
 from pylxcfs.host import HostSnapshot
+from pylxcfs.loadtracker import LoadTracker
+from pylxcfs.processes import Processes
 from pylxcfs.procfiles.table import VIRTUAL_FILES, VirtualFile
 from pylxcfs.viewbuilder import ViewBuilder
 
@@ -19,7 +23,7 @@ MIB = 1 << 20
 UNLIMITED = 9223372036854771712
 V1 = ("memory", "cpu", "cpuacct", "cpuset", "blkio")
 #: Rows whose content does not depend on when each CPU was used, which only v1 tells.
-EQUAL = ("meminfo", "swaps", "diskstats", "cpuinfo")
+EQUAL = ("meminfo", "swaps", "diskstats", "cpuinfo", "loadavg")
 ROWS = [row for row in VIRTUAL_FILES if row.host_file in EQUAL]
 
 Versions = tuple[tuple[LayoutReader, CgroupPaths], tuple[LayoutReader, CgroupPaths]]
@@ -67,6 +71,8 @@ def _v1(top: Path, limit: int | None, swap: int | None) -> tuple[LayoutReader, C
             "cpu/pod/cpu.cfs_quota_us": "150000\n",
             "cpu/pod/cpu.cfs_period_us": "100000\n",
             "cpu/pod/c/cpu.cfs_quota_us": "-1\n",
+            "cpu/pod/c/tasks": "41\n42\n",
+            "cpu/pod/c/nested/tasks": "43\n",
             "cpuacct/pod/c/cpuacct.usage_all": "cpu user system\n0 5000000 2000000\n1 1000000 1000000\n",
             "cpuset/pod/cpuset.effective_cpus": "1,3\n",
             "cpuset/pod/cpuset.cpus": "1,3\n",
@@ -94,6 +100,8 @@ def _v2(top: Path, limit: int | None, swap: int | None) -> tuple[LayoutReader, C
         "pod/cpu.max": "150000 100000\n",
         "pod/c/cpu.max": "max 100000\n",
         "pod/c/cpu.stat": "usage_usec 9000\nuser_usec 6000\nsystem_usec 3000\n",
+        "pod/c/cgroup.threads": "41\n42\n",
+        "pod/c/nested/cgroup.threads": "43\n",
         "pod/cpuset.cpus.effective": "1,3\n",
         "pod/c/io.stat": "254:0 rbytes=8192 wbytes=512 rios=2 wios=1 dbytes=1024 dios=1\n",
     }
@@ -123,8 +131,22 @@ def test_values(versions: Versions) -> None:
     assert old.memory(old_paths) == new.memory(new_paths)
     assert old.cpuset(old_paths) == new.cpuset(new_paths)
     assert old.io(old_paths) == new.io(new_paths)
+    assert Tasks([41, 42, 43]) == old.tasks(old_paths) == new.tasks(new_paths)
     before, after = old.cpu(old_paths), new.cpu(new_paths)
     assert replace(before, used=None) == after
+
+
+@pytest.fixture
+def processes(tmp_path: Path) -> Iterator[Processes]:
+    """Return the container's tasks: one asleep, one runnable, one in uninterruptible sleep."""
+    for task, state in {41: "S", 42: "R", 43: "D"}.items():
+        status = f"NSpid:\t{task}\t{task - 40}\n"
+        _write(
+            tmp_path / f"proc/{task}", {f"task/{task}/stat": f"{task} (x) {state} 1 2\n", "status": status}
+        )
+    descriptor = os.open(tmp_path / "proc", os.O_RDONLY)
+    yield Processes(descriptor)
+    os.close(descriptor)
 
 
 def _host(row: VirtualFile) -> HostSnapshot:
@@ -134,12 +156,15 @@ def _host(row: VirtualFile) -> HostSnapshot:
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.path)
-def test_content(versions: Versions, row: VirtualFile) -> None:
+def test_content(versions: Versions, processes: Processes, row: VirtualFile) -> None:
     """The rendered files are equal, byte for byte."""
     host = _host(row)
     contents = []
     for reader, paths in versions:
-        container = Container(paths, 1, 0, in_host_pid_namespace=False)
-        contents.append(row.render(ViewBuilder(reader, ViewConfig()).build(container, row, host), host))
+        container = Container(paths, 41, 0, in_host_pid_namespace=False)
+        builder = ViewBuilder(reader, LoadTracker(reader, processes), ViewConfig())
+        contents.append(row.render(builder.build(container, row, host), host))
     assert contents[0] == contents[1]
     assert contents[0]
+    if row.host_file == "loadavg":
+        assert contents[0].endswith(b" 1/3 3\n")

@@ -11,7 +11,7 @@ from pylxcfs.cgroup.types import CpuMax, CpuSet, CpuTime, MemoryStat, MemoryStat
 from pylxcfs.cputime import Ledger, Sample, advance, open_ledger
 from pylxcfs.host import HostSnapshot
 from pylxcfs.procfiles import cpuinfo, meminfo, stat, swaps, uptime
-from pylxcfs.view import CpuTimes, CpuView, MemoryView, ResourceView
+from pylxcfs.view import CpuTimes, CpuView, LoadView, MemoryView, ResourceView
 
 MEMINFO = [
     path.read_bytes() for path in sorted((Path(__file__).parent.parent / "captures").glob("*/proc/meminfo"))
@@ -130,7 +130,7 @@ def test_swaps_agrees_with_meminfo(memory: MemoryView) -> None:
 @given(cpu_views, st.sampled_from([100, 250, 1000, 1024]))
 def test_stat_is_consistent(cpu: CpuView, hertz: int) -> None:
     """The first line is the sum of the others, names CPUs as cpuinfo does, and uptime has its idle time."""
-    view = ResourceView(0, cpu_part=cpu)
+    view = ResourceView(0, cpu_part=cpu, load_part=LoadView(None, 1, 0, 1, 1))
     host = HostSnapshot(cpuinfo=CPUINFO, ticks_per_second=hertz)
     first, *rest = (line.split() for line in stat.render(view, host).splitlines())
     assert [int(word) for word in first[1:]] == [

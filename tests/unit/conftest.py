@@ -9,7 +9,8 @@ import pytest
 from pylxcfs.cgroup.types import CpuMax, CpuSet, CpuTime, DeviceIo, DeviceNumber, MemoryStat, MemoryStats
 from pylxcfs.cputime import Sample, open_ledger
 from pylxcfs.host import HostSnapshot
-from pylxcfs.view import CpuView, MemoryView, ResourceView
+from pylxcfs.loadaverage import Averages
+from pylxcfs.view import CpuView, LoadView, MemoryView, ResourceView
 
 TESTS = Path(__file__).parent.parent
 CAPTURES = TESTS / "captures"
@@ -84,6 +85,7 @@ def container() -> ResourceView:
         quota=CpuMax(150_000, 100_000),
     )
     return ResourceView(
+        load_part=LoadView(Averages(3061, 1054, 20), running=2, blocked=1, total=37, last_pid=412),
         uptime_usec=sample.uptime_usec,
         memory_part=MemoryView(memory, host_total=16384 * MIB, host_swap_total=2048 * MIB),
         cpu_part=CpuView(open_ledger(sample).times),

@@ -12,10 +12,12 @@ _PACKAGE = Path(pylxcfs.__file__).parent
 #: From the kernel's words to the command lines: a module imports only from its own line or those above.
 _LAYERS = (
     {"errors", "arguments", "config", "cgroup"},
-    {"host", "hosttree", "view", "pidfile"},
-    {"cputime", "processes", "sysfiles"},
+    {"host", "hosttree", "pidfile", "loadaverage"},
+    {"view"},
+    {"cputime", "processes", "sysfiles", "loadstate"},
     {"procfiles"},
     {"containers"},
+    {"loadtracker"},
     {"viewbuilder"},
     {"content"},
     {"assembly", "fuse"},
@@ -23,7 +25,7 @@ _LAYERS = (
     {"cli"},
 )
 _PURE_CGROUP = ("cgroup.parse", "cgroup.mountroot", "cgroup.types", "cgroup.membership", "cgroup.effective")
-_PURE = ("view", "cputime", "procfiles", "sysfiles", "fuse.wire", *_PURE_CGROUP)
+_PURE = ("view", "cputime", "loadaverage", "procfiles", "sysfiles", "fuse.wire", *_PURE_CGROUP)
 _OUTSIDE_WORLD = {"os", "psutil", "trio", "subprocess", "socket", "time", "pathlib"}
 
 

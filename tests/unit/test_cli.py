@@ -39,6 +39,7 @@ def test_lxcfs_option_that_is_the_default_changes_nothing(option: str) -> None:
     "option,view",
     [
         ("--disable-cfs", ViewConfig(cfs=False)),
+        ("--disable-loadavg", ViewConfig(loadavg=False)),
         ("-u", ViewConfig(swap=False)),
         ("--disable-swap", ViewConfig(swap=False)),
         ("--disable-zswap", ViewConfig(zswap=False)),
@@ -88,8 +89,8 @@ def test_log_level(options: list[str], level: str) -> None:
 
 def test_options_without_effect_are_told() -> None:
     """Options that nothing obeys yet are accepted and reported."""
-    _, not_yet = parse_arguments(["--disable-loadavg", "/srv", "--enable-psi-poll"])
-    assert not_yet == ["--disable-loadavg", "--enable-psi-poll"]
+    _, not_yet = parse_arguments(["/srv", "--enable-psi-poll"])
+    assert not_yet == ["--enable-psi-poll"]
 
 
 def test_unknown_mount_option_is_named() -> None:

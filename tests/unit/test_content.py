@@ -13,6 +13,7 @@ from pylxcfs.config import ViewConfig
 from pylxcfs.containers import Container, Resolver
 from pylxcfs.content import ContentService
 from pylxcfs.host import HostReader
+from pylxcfs.loadtracker import LoadTracker
 from pylxcfs.processes import Processes
 from pylxcfs.procfiles.table import VIRTUAL_FILES, VirtualFile
 from pylxcfs.viewbuilder import ViewBuilder
@@ -48,9 +49,10 @@ class _Machine:
         host = HostReader(root / "proc", root / "sys")
         self.reader = V1Reader(CgroupFiles({name: str(root / name) for name in _HIERARCHIES}, 64))
         real_proc_fd = HostReader(Path("/proc"), Path("/sys")).proc_fd
-        self.resolver = _FixedResolver(Processes(real_proc_fd), self.reader)
+        processes = Processes(real_proc_fd)
+        self.resolver = _FixedResolver(processes, self.reader)
         self.resolver.answers = {}
-        builder = ViewBuilder(self.reader, ViewConfig())
+        builder = ViewBuilder(self.reader, LoadTracker(self.reader, processes), ViewConfig())
         self.content = ContentService(host, self.reader, self.resolver, builder, ttl)
 
     def add(self, name: str, limit: int) -> Container:

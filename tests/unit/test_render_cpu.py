@@ -4,7 +4,7 @@ import re
 
 from pylxcfs.host import HostSnapshot
 from pylxcfs.procfiles import cpuinfo, stat, uptime
-from pylxcfs.view import CpuTimes, CpuView, ResourceView
+from pylxcfs.view import CpuTimes, CpuView, LoadView, ResourceView
 
 ARM_TRAILER = b"Hardware\t: Generic board\nRevision\t: 0000\nSerial\t\t: 0000000000000000\n"
 
@@ -18,14 +18,18 @@ def machine(count: int) -> HostSnapshot:
     lines = [b"cpu%d 9 9 9 9 9 9 9 9 9 9\n" % cpu for cpu in range(count)]
     return HostSnapshot(
         cpuinfo=b"".join(blocks),
-        stat=b"cpu  9 9 9 9 9 9 9 9 9 9\n" + b"".join(lines) + b"intr 5 cpu\nctxt 6\nbtime 7\nprocesses 8\n",
+        stat=b"cpu  9 9 9 9 9 9 9 9 9 9\n"
+        + b"".join(lines)
+        + b"intr 5 cpu\nctxt 6\nbtime 7\nprocesses 8\nprocs_running 9\nprocs_blocked 9\nsoftirq 5\n",
     )
 
 
 def view(*cpus: int) -> ResourceView:
     """Return a container that sees `cpus`."""
     return ResourceView(
-        12_345_678, cpu_part=CpuView({cpu: CpuTimes(19_999, 29_999, 1_234_567) for cpu in cpus})
+        12_345_678,
+        cpu_part=CpuView({cpu: CpuTimes(19_999, 29_999, 1_234_567) for cpu in cpus}),
+        load_part=LoadView(None, running=3, blocked=1, total=5, last_pid=77),
     )
 
 
@@ -74,6 +78,9 @@ def test_stat_lines() -> None:
         b"ctxt 6",
         b"btime 7",
         b"processes 8",
+        b"procs_running 3",
+        b"procs_blocked 1",
+        b"softirq 5",
     ]
 
 

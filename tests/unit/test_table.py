@@ -37,6 +37,7 @@ def test_renderer_touches_only_what_its_row_declares(row: VirtualFile, container
         container.memory_part if Controller.MEMORY in row.controllers else None,
         container.cpu_part if {Controller.CPU, Controller.CPUSET} <= row.controllers else None,
         container.io_part if Controller.IO in row.controllers else None,
+        container.load_part if row.needs_load else None,
     )
     assert row.render(view, host)
 

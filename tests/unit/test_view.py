@@ -90,7 +90,7 @@ def test_commit_limit() -> None:
     assert view(swap=MIB).commit_limit == 33 * MIB
 
 
-@pytest.mark.parametrize("part", ["memory", "cpu", "io"])
+@pytest.mark.parametrize("part", ["memory", "cpu", "io", "load"])
 def test_absent_part(part: str) -> None:
     """Asking for a part that was not declared is an error that names it."""
     with pytest.raises(LookupError, match=part):

@@ -1,0 +1,78 @@
+"""Load averages in a small file, for the process that serves next (docs/adr/0008-load-averages.md)."""
+
+import json
+import logging
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from pylxcfs.cgroup.types import CgroupPath, CgroupPaths
+from pylxcfs.loadaverage import Averages, LoadAverage
+
+_log = logging.getLogger(__name__)
+_VERSION: Final = 1
+_AVERAGES: Final = 3
+
+
+class ContainerKey(NamedTuple):
+    """Tells containers apart over a restart: pids are reused, but not with the same start."""
+
+    paths: CgroupPaths
+    init_pid: int
+    init_start_ticks: int
+
+
+class LoadFile:
+    """Where averages are kept. They are of use only until the next boot: pids and clock begin anew."""
+
+    def __init__(self, path: Path, boot_id: str) -> None:
+        """Keep them in `path`, which need not exist yet."""
+        self._path = path
+        self._boot_id = boot_id
+        self._complained = False
+
+    def save(self, loads: Mapping[ContainerKey, LoadAverage]) -> None:
+        """Replace the file as a whole; a failure is logged once, and costs no more than the history."""
+        entries = [
+            [[*key.paths], key.init_pid, key.init_start_ticks, load.averages, load.due]
+            for key, load in loads.items()
+        ]
+        text = json.dumps({"version": _VERSION, "boot_id": self._boot_id, "loads": entries})
+        new = self._path.with_name(f"{self._path.name}.new")
+        try:
+            self._path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            new.write_text(text)
+            new.replace(self._path)
+        except OSError as error:
+            if not self._complained:
+                _log.warning("load averages will not survive a restart: %s", error)
+            self._complained = True
+
+    def load(self) -> dict[ContainerKey, LoadAverage]:
+        """Return what was saved since the last boot; nothing where that cannot be told for certain."""
+        try:
+            content = json.loads(self._path.read_bytes())
+            if (content["version"], content["boot_id"]) != (_VERSION, self._boot_id):
+                return {}
+            return dict(map(_parse, content["loads"]))
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+            _log.warning("ignoring the load averages in %s: %r", self._path, error)
+            return {}
+
+
+def read_boot_id(proc_root: Path) -> str:
+    """Return what is different after every boot."""
+    return (proc_root / "sys/kernel/random/boot_id").read_text().strip()
+
+
+def _parse(entry: Any) -> tuple[ContainerKey, LoadAverage]:  # noqa: ANN401 - JSON
+    paths, init_pid, start_ticks, averages, due = entry
+    numbers = [int(number) for number in averages]
+    if len(numbers) != _AVERAGES or min(numbers) < 0 or not math.isfinite(due):
+        raise ValueError(entry)
+    by_hierarchy = {str(name): CgroupPath(str(path)) for name, path in paths}
+    key = ContainerKey(CgroupPaths.of(by_hierarchy), int(init_pid), int(start_ticks))
+    return key, LoadAverage(Averages(*numbers), float(due))
