@@ -31,8 +31,10 @@ def run(config: Config) -> int:
     options = parse_mount_options(",".join(config.mount_options))
     with contextlib.ExitStack() as cleanup:
         cleanup.enter_context(PidFile(config.pidfile or config.runtime_dir / "pylxcfs.pid"))
-        # Before mounting: from here on nothing is looked up in /proc by path.
+        # Before mounting: what is looked up by path from here on may be below our own mount, and wait for us.
         engine = assemble(config.view, config.proc_root, config.sys_root)
+        saved = LoadFile(config.runtime_dir / "pylxcfs/load.json", read_boot_id(config.proc_root))
+        engine.loads.restore(saved.load())
         prepare_mount_point(config.mount_point)
         connection = open_connection(config.mount_point, options)
         cleanup.callback(connection.unmount)
@@ -41,8 +43,6 @@ def run(config: Config) -> int:
         # What is here now stays; the collector need not walk it again while a reader waits.
         gc.collect()
         gc.freeze()
-        saved = LoadFile(config.runtime_dir / "pylxcfs/load.json", read_boot_id(config.proc_root))
-        engine.loads.restore(saved.load())
         trio.run(_serve, Session(connection.fd, file_system), connection, engine, saved)
         saved.save(engine.loads.snapshot())
         _log.info("stopped serving %s", config.mount_point)

@@ -198,6 +198,16 @@ def test_non_empty_mount_point(new_directory: NewDirectory, start_daemon: StartD
     assert (mount_point / "proc" / "meminfo").read_text() == "left by somebody"
 
 
+def test_mount_point_in_the_runtime_directory(new_directory: NewDirectory, start_daemon: StartDaemon) -> None:
+    """The daemon never waits for itself, not even where its own files would be below its mount."""
+    runtime = new_directory("runtime")
+    mount_point = runtime / "pylxcfs"
+    mount_point.mkdir()
+    daemon = start_daemon("--runtime-dir", str(runtime), mount_point=mount_point)
+    assert (daemon.proc / "uptime").read_text()
+    daemon.stop()
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signal_stops(start_daemon: StartDaemon, number: signal.Signals) -> None:
     """SIGTERM and SIGINT unmount, remove the pidfile and exit with success."""
