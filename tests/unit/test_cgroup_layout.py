@@ -7,7 +7,15 @@ import pytest
 
 from pylxcfs.cgroup.detect import Hierarchy
 from pylxcfs.cgroup.layout import LayoutReader, open_layout
-from pylxcfs.cgroup.types import CgroupPath, CgroupPaths, Controller, ControllerUnavailable, CpuMax, CpuTime
+from pylxcfs.cgroup.types import (
+    CgroupPath,
+    CgroupPaths,
+    Controller,
+    ControllerUnavailable,
+    CpuMax,
+    CpuTime,
+    Tasks,
+)
 
 _NOWHERE = CgroupPaths(())
 
@@ -119,3 +127,38 @@ def test_our_own_place_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ControllerUnavailable):
         reader.cpu(CgroupPaths.of({"": CgroupPath("/../2")}))
     assert 7 == reader.cpu(CgroupPaths.of({"": CgroupPath("/../../docker/2")})).usage.user_usec
+
+
+@pytest.mark.parametrize(
+    "mounts,paths,expected",
+    [
+        (("cpu",), {"": "/u", "cpu": "/c"}, [1]),
+        (("cpu",), {"": "/u", "cpu": "/"}, [2]),
+        (("memory",), {"": "/u", "memory": "/m"}, [2]),
+        (("memory",), {"": "/", "memory": "/m"}, [3]),
+    ],
+    ids=["cpu on v1", "no own cpu cgroup", "cpu on v2", "root of v2"],
+)
+def test_tasks(tmp_path: Path, mounts: tuple[str, ...], paths: dict[str, str], expected: list[int]) -> None:
+    """The cpu controller's version lists the tasks; if the container has no cgroup there, the other."""
+    _write(
+        tmp_path,
+        {
+            "unified/cgroup.threads": "9\n",
+            "unified/u/cgroup.threads": "2\n",
+            "cpu/tasks": "9\n",
+            "cpu/c/tasks": "1\n",
+            "memory/m/tasks": "3\n",
+        },
+    )
+    reader = _open(tmp_path, {name: (name,) for name in mounts}, v2=True)
+    where = CgroupPaths.of({name: CgroupPath(path) for name, path in paths.items()})
+    assert Tasks(expected) == reader.tasks(where)
+
+
+def test_no_tasks_of_the_host(tmp_path: Path) -> None:
+    """In the roots of every hierarchy there is no container to list the tasks of."""
+    _write(tmp_path, {"unified/cgroup.threads": "9\n", "cpu/tasks": "9\n"})
+    reader = _open(tmp_path, {"cpu": ("cpu",)}, v2=True)
+    with pytest.raises(ControllerUnavailable):
+        reader.tasks(CgroupPaths.of({"": CgroupPath("/"), "cpu": CgroupPath("/")}))

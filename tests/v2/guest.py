@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -98,6 +99,7 @@ class Container:
             "burn": lambda seconds: burn(float(seconds)),
             "fill": lambda mib: kept.append(fill(int(mib))),
             "share": lambda mib: Path("/dev/shm/pylxcfs-test").write_bytes(b"x" * MIB * int(mib)),  # noqa: S108
+            "threads": lambda count: start_threads(int(count)),
             "write": lambda mib: direct_io(int(mib)),
         }
         with os.fdopen(down) as orders:
@@ -114,6 +116,12 @@ def burn(seconds: float) -> None:
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         pass
+
+
+def start_threads(count: int) -> None:
+    """Start threads that go on until the process ends: the first is busy, the others are asleep."""
+    for number in range(count):
+        threading.Thread(target=time.sleep if number else burn, args=(300,), daemon=True).start()
 
 
 def fill(mib: int) -> mmap.mmap:
@@ -222,6 +230,42 @@ def io_facts(own: Path) -> dict[str, Any]:
     return facts
 
 
+def load_facts(home: Path, *others: Path) -> dict[str, Any]:
+    """A container with a busy thread in a threaded cgroup and one asleep, beside a busy host process."""
+    container = Container(home, *others)
+    busy = os.fork()
+    if not busy:
+        burn(300)
+        os._exit(0)
+    facts: dict[str, Any] = {"host": Path("/proc/loadavg").read_text()}
+    facts["idle"] = container.read("loadavg")
+    container.ask("threads", "2")
+    time.sleep(1.1)  # Readers share a count for a second.
+    facts["threads"] = container.read("loadavg")
+    threads = sorted(int(entry.name) for entry in Path(f"/proc/{container.pid}/task").iterdir())
+    if home.is_relative_to(V2):
+        moved = make(home / "threaded", cgroup__type="threaded")
+        put(moved / "cgroup.threads", threads[-1])
+        facts["procs"] = read_error(moved / "cgroup.procs")
+        time.sleep(1.1)
+        facts["threaded"] = container.read("loadavg")
+    facts["tasks"] = len(threads) + 1  # And the process that waits for it.
+    facts["stat"] = container.read("stat")
+    os.kill(busy, signal.SIGKILL)
+    os.waitpid(busy, 0)
+    container.end()
+    return facts
+
+
+def read_error(path: Path) -> int | None:
+    """Return the number of the error that reading a file gives."""
+    try:
+        path.read_text()
+    except OSError as error:
+        return error.errno
+    return None
+
+
 def late_facts() -> dict[str, Any]:
     """Controllers that are enabled only after the container was first looked at, and disabled again."""
     outer = make(V2 / "outer", memory__max=80 * MIB)
@@ -277,6 +321,7 @@ def unified() -> dict[str, Any]:
         "memory": memory_facts(),
         "cpu": cpu_facts(half / "cpu.stat", half),
         "io": io_facts(make(V2 / "disk")),
+        "load": load_facts(make(V2 / "load")),
         "late": late_facts(),
         "daemon": stop_daemon(daemon),
         "namespace": namespace_facts(),
@@ -298,6 +343,7 @@ def mixed() -> dict[str, Any]:
     container.end()
     facts["cpu"] = cpu_facts(half / "cpuacct.usage_all", half, limited)
     facts["io"] = io_facts(limited)
+    facts["load"] = load_facts(make(V1_CPU / "load"), make(V2 / "load"))
     facts["daemon"] = stop_daemon(daemon)
     return facts
 

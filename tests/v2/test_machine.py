@@ -1,5 +1,6 @@
 """What containers see on a kernel with cgroup v2 alone, and with v1 and v2 side by side (guest.py)."""
 
+import errno
 import json
 import os
 import subprocess
@@ -198,6 +199,24 @@ def test_diskstats(machine: str, request: pytest.FixtureRequest) -> None:
     assert (2 << 20, 4 << 20) == (read * 512, written * 512)
     assert [kernel[key] for key in ("rbytes", "wbytes")] == [str(read * 512), str(written * 512)]
     assert [kernel[key] for key in ("rios", "wios")] == [str(reads), str(writes)]
+
+
+@pytest.mark.parametrize("machine", ["unified", "mixed"])
+def test_loadavg(machine: str, request: pytest.FixtureRequest) -> None:
+    """Running and all tasks are the container's own, threads included; the pid is its own number."""
+    load = request.getfixturevalue(machine)["load"]
+    assert 4 == load["tasks"] < int(load["host"].split()[3].split("/")[1])
+    assert ["0/2", "1"] == load["idle"].split()[3:]
+    # A thread is numbered after process 1.
+    assert ["1/4", "3"] == load["threads"].split()[3:]
+    assert "procs_running 1\nprocs_blocked 0\n" in load["stat"]
+
+
+def test_threaded_cgroup_is_the_containers(unified: Facts) -> None:
+    """Threads in a threaded cgroup, whose processes the kernel does not list, are counted."""
+    load = unified["load"]
+    assert errno.EOPNOTSUPP == load["procs"]
+    assert ["1/4", "3"] == load["threaded"].split()[3:]
 
 
 def test_controller_enabled_later(unified: Facts) -> None:
