@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from pylxcfs.cgroup.detect import Hierarchy, parse_hierarchies
+from pylxcfs.cgroup.detect import Hierarchy, find_hierarchies
 from pylxcfs.cgroup.layout import open_layout
 from pylxcfs.cgroup.membership import parse_membership
 from pylxcfs.cgroup.taskstats import CgroupStats
@@ -17,6 +17,7 @@ from pylxcfs.errors import StartupError
 from pylxcfs.host import HostReader
 from pylxcfs.hosttree import HostTree
 from pylxcfs.loadtracker import LoadTracker
+from pylxcfs.mountinfo import parse_mountinfo
 from pylxcfs.processes import Processes
 from pylxcfs.procfiles.table import VirtualFile
 from pylxcfs.viewbuilder import ViewBuilder
@@ -54,8 +55,7 @@ class Engine:
 def assemble(view: ViewConfig, proc_root: Path = Path("/proc"), sys_root: Path = Path("/sys")) -> Engine:
     """Build the engine for this host; raises StartupError where its cgroups cannot be used."""
     try:
-        with (proc_root / "self/mountinfo").open() as mountinfo:
-            hierarchies = parse_hierarchies(mountinfo)
+        hierarchies = find_hierarchies(parse_mountinfo((proc_root / "self/mountinfo").read_bytes()))
         own = parse_membership("/proc/self/cgroup", (proc_root / "self/cgroup").read_bytes())
         reader = open_layout(hierarchies, own, _file_budget(), _open_cgroup_stats())
         if not reader.controllers:

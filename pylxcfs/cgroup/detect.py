@@ -1,15 +1,14 @@
-"""Which cgroup hierarchies this host has mounted, from /proc/self/mountinfo (proc_pid_mountinfo(5))."""
+"""Which cgroup hierarchies this host has mounted."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pylxcfs.cgroup.mountroot import MountRoot
 from pylxcfs.cgroup.types import V2
+from pylxcfs.mountinfo import Mount
 
 #: Options of a v1 superblock that are not controllers (mount(8), cgroup-v1/cgroups.rst).
 _NOT_CONTROLLERS = frozenset({"rw", "ro", "none", "noprefix", "clone_children", "xattr", "cpuset_v2_mode"})
-#: Before the optional ones: id, parent's id, device, root, mount point, options.
-_FIELDS = 6
 _VALUED = ("release_agent=", "name=")
 
 
@@ -32,36 +31,25 @@ class Hierarchy:
         return self.names == (V2,)
 
 
-def _unescape(word: str) -> str:
-    """Undo mountinfo's octal escapes of space, tab, newline and backslash."""
-    for escape, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
-        word = word.replace(escape, character)
-    return word
-
-
 def _v1_names(super_options: str) -> tuple[str, ...]:
     options = super_options.split(",")
     controllers = [o for o in options if o not in _NOT_CONTROLLERS and not o.startswith(_VALUED)]
     return tuple(controllers or [o for o in options if o.startswith("name=")])
 
 
-def parse_hierarchies(mountinfo: Iterable[str]) -> tuple[Hierarchy, ...]:
+def find_hierarchies(mounts: Iterable[Mount]) -> tuple[Hierarchy, ...]:
     """Return the hierarchies in mount order; of several mounts of one, the one that shows most of it.
 
     A mount that another one lies on is left out: its mount point leads to the other's files.
     """
-    mounts = [(*line.rstrip("\n").partition(" - ")[::2],) for line in mountinfo]
-    split = [
-        (fields, kind.split(" ")) for mount, kind in mounts if len(fields := mount.split(" ")) >= _FIELDS
-    ]
-    covered = {(fields[1], fields[4]) for fields, _ in split}
+    mounts = list(mounts)
+    covered = {(mount.parent_id, mount.mount_point) for mount in mounts}
     found: dict[tuple[str, ...], Hierarchy] = {}
-    for fields, words in split:
-        if words[0] not in {"cgroup", "cgroup2"} or (fields[0], fields[4]) in covered:
+    for mount in mounts:
+        if mount.fs_type not in {"cgroup", "cgroup2"} or (mount.mount_id, mount.mount_point) in covered:
             continue
-        names = (V2,) if words[0] == "cgroup2" else _v1_names(words[-1])
-        hierarchy = Hierarchy(names, _unescape(fields[4]), _unescape(fields[3]))
+        names = (V2,) if mount.fs_type == "cgroup2" else _v1_names(mount.super_options)
         known = found.get(names)
-        if known is None or MountRoot(hierarchy.root).shows < MountRoot(known.root).shows:
-            found[names] = hierarchy
+        if known is None or MountRoot(mount.root).shows < MountRoot(known.root).shows:
+            found[names] = Hierarchy(names, str(mount.mount_point), mount.root)
     return tuple(found.values())

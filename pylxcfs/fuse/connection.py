@@ -11,7 +11,6 @@ import ctypes
 import errno
 import logging
 import os
-import re
 import stat
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from pylxcfs.errors import StartupError
+from pylxcfs.mountinfo import Mount, parse_mountinfo
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -86,8 +86,6 @@ except OSError as error:
     sys.exit(error.errno)
 """
 
-_OCTAL: Final = re.compile(rb"\\([0-7]{3})")
-
 
 @dataclass(frozen=True, slots=True)
 class MountOptions:
@@ -96,19 +94,6 @@ class MountOptions:
     source: str = "pylxcfs"
     flags: int = _ALWAYS_FLAGS
     max_read: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Mount:
-    """One line of /proc/self/mountinfo."""
-
-    mount_id: int
-    parent_id: int
-    #: ``major:minor`` of the superblock.
-    device: str
-    mount_point: Path
-    fs_type: str
-    source: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,27 +144,6 @@ def parse_mount_options(text: str) -> MountOptions:
         flags=flags,
         max_read=_max_read(values.get("max_read")),
     )
-
-
-def parse_mountinfo(content: bytes) -> list[Mount]:
-    """Parse /proc/PID/mountinfo."""
-    mounts = []
-    for line in content.splitlines():
-        # "36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw": the optional fields end at "-".
-        front, _, back = line.partition(b" - ")
-        mount_id, parent_id, device, _root, mount_point = front.split(b" ")[:5]
-        fs_type, source = back.split(b" ")[:2]
-        mounts.append(
-            Mount(
-                mount_id=int(mount_id),
-                parent_id=int(parent_id),
-                device=device.decode(),
-                mount_point=Path(_unescape(mount_point)),
-                fs_type=_unescape(fs_type),
-                source=_unescape(source),
-            )
-        )
-    return mounts
 
 
 def topmost(mounts: Iterable[Mount], mount_point: Path) -> Mount | None:
@@ -292,11 +256,6 @@ def _max_read(text: str | None) -> int | None:
     if text is None or (text.isascii() and text.isdigit()):
         return None if text is None else int(text)
     raise StartupError(f"mount option max_read: not a number of bytes: {text}")
-
-
-def _unescape(word: bytes) -> str:
-    """Undo the octal escapes of mountinfo: space, tab, newline, backslash and ``#``."""
-    return os.fsdecode(_OCTAL.sub(lambda match: bytes([int(match[1], 8)]), word))
 
 
 def _mount_data(fd: int, options: MountOptions) -> str:

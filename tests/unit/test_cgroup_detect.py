@@ -2,9 +2,14 @@
 
 from itertools import permutations
 
-from pylxcfs.cgroup.detect import Hierarchy, parse_hierarchies
+from pylxcfs.cgroup.detect import Hierarchy, find_hierarchies
+from pylxcfs.mountinfo import parse_mountinfo
 
 _PREFIX = "30 25 0:26 {root} {point} rw,nosuid shared:9 - {type} {source} {options}\n"
+
+
+def _parse(lines: list[str]) -> tuple[Hierarchy, ...]:
+    return find_hierarchies(parse_mountinfo("".join(lines).encode()))
 
 
 def _line(point: str, options: str, root: str = "/", fs_type: str = "cgroup") -> str:
@@ -26,7 +31,7 @@ def test_v1_and_hybrid() -> None:
         Hierarchy(("name=systemd",), "/sys/fs/cgroup/systemd", "/"),
         Hierarchy(("",), "/sys/fs/cgroup/unified", "/"),
     )
-    assert expected == parse_hierarchies(lines)
+    assert expected == _parse(lines)
     assert [False, False, False, True] == [h.is_v2 for h in expected]
 
 
@@ -37,7 +42,7 @@ def test_whole_hierarchy_wins() -> None:
         _line("/cg\\040roups/memory", "rw,memory"),
         _line("/late", "rw,memory"),
     ]
-    assert (Hierarchy(("memory",), "/cg roups/memory", "/"),) == parse_hierarchies(lines)
+    assert (Hierarchy(("memory",), "/cg roups/memory", "/"),) == _parse(lines)
 
 
 def test_most_of_it_wins() -> None:
@@ -45,21 +50,19 @@ def test_most_of_it_wins() -> None:
     points = {"/../..": "/host", "/": "/own", "/a": "/part"}
     for roots in permutations(points):
         lines = [_line(points[root], "rw", root, "cgroup2") for root in roots]
-        assert (Hierarchy(("",), "/host", "/../.."),) == parse_hierarchies(lines)
-        assert (Hierarchy(("",), "/own", "/"),) == parse_hierarchies(
-            line for line in lines if "/host" not in line
-        )
+        assert (Hierarchy(("",), "/host", "/../.."),) == _parse(lines)
+        assert (Hierarchy(("",), "/own", "/"),) == _parse([line for line in lines if "/host" not in line])
 
 
 def test_covered_mount() -> None:
     """A mount below another one at the same place cannot be reached."""
     below = "30 25 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n"
     lines = [below, "31 30 0:27 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n"]
-    assert () == parse_hierarchies(lines)
+    assert () == _parse(lines)
     lines.append("32 31 0:28 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n")
-    assert (Hierarchy(("memory",), "/sys/fs/cgroup/memory", "/"),) == parse_hierarchies(lines)
+    assert (Hierarchy(("memory",), "/sys/fs/cgroup/memory", "/"),) == _parse(lines)
 
 
 def test_nothing_mounted() -> None:
     """A host without cgroup mounts, and lines that make no sense, give nothing."""
-    assert () == parse_hierarchies(["", "x y z\n", "22 1 8:1 / / rw - ext4 /dev/sda1 rw\n"])
+    assert () == _parse(["", "x y z\n", "22 1 8:1 / / rw - ext4 /dev/sda1 rw\n"])

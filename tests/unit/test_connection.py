@@ -10,15 +10,14 @@ from hypothesis import strategies as st
 
 from pylxcfs.errors import StartupError
 from pylxcfs.fuse.connection import (
-    Mount,
     MountOptions,
     mount_at,
     open_connection,
     parse_mount_options,
-    parse_mountinfo,
     prepare_mount_point,
     topmost,
 )
+from pylxcfs.mountinfo import Mount, parse_mountinfo
 
 MS_NOSUID_NODEV_NOEXEC = 2 | 4 | 8
 
@@ -91,8 +90,10 @@ def test_any_text_is_options_or_a_startup_error(text: str) -> None:
 def test_mountinfo_fields() -> None:
     """Escapes are undone, and optional fields are skipped."""
     mounts = parse_mountinfo(MOUNTINFO)
-    assert mounts[0] == Mount(22, 27, "0:21", Path("/proc"), "proc", "proc")
-    assert mounts[1] == Mount(36, 27, "98:0", Path("/mnt 2\\x"), "ext3", "/dev/root")
+    assert mounts[0] == Mount(22, 27, "0:21", "/", Path("/proc"), "proc", "proc", "rw")
+    assert mounts[1] == Mount(
+        36, 27, "98:0", "/mnt1", Path("/mnt 2\\x"), "ext3", "/dev/root", "rw,errors=continue"
+    )
 
 
 def test_topmost_of_stacked_mounts() -> None:

@@ -1,0 +1,58 @@
+"""What is mounted where: /proc/PID/mountinfo (proc_pid_mountinfo(5)). Pure."""
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+_OCTAL: Final = re.compile(rb"\\([0-7]{3})")
+#: Before the optional fields: id, parent's id, device, root, mount point, options.
+_FIELDS: Final = 6
+#: After them: type, source, the superblock's options.
+_KIND_FIELDS: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """One line of mountinfo."""
+
+    mount_id: int
+    parent_id: int
+    #: ``major:minor`` of the superblock.
+    device: str
+    #: What of the file system is seen at the mount point.
+    root: str
+    mount_point: Path
+    fs_type: str
+    source: str
+    super_options: str
+
+
+def parse_mountinfo(content: bytes) -> list[Mount]:
+    """Parse a mountinfo file; a line that is none is left out."""
+    mounts = []
+    for line in content.splitlines():
+        # "36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw": the optional fields end at "-".
+        front, _, back = line.partition(b" - ")
+        fields, kind = front.split(b" "), back.split(b" ")
+        if len(fields) < _FIELDS or len(kind) < _KIND_FIELDS:
+            continue
+        mounts.append(
+            Mount(
+                mount_id=int(fields[0]),
+                parent_id=int(fields[1]),
+                device=fields[2].decode(),
+                root=_unescape(fields[3]),
+                mount_point=Path(_unescape(fields[4])),
+                fs_type=_unescape(kind[0]),
+                source=_unescape(kind[1]),
+                super_options=_unescape(kind[2]),
+            )
+        )
+    return mounts
+
+
+def _unescape(word: bytes) -> str:
+    """Undo the octal escapes of space, tab, newline, backslash and ``#``."""
+    return os.fsdecode(_OCTAL.sub(lambda match: bytes([int(match[1], 8)]), word))
