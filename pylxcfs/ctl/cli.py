@@ -8,12 +8,13 @@ from typing import Final
 
 from pylxcfs import __version__
 from pylxcfs.arguments import OneLineParser
-from pylxcfs.ctl import docker_args, show
+from pylxcfs.ctl import docker_args, inject, show
 from pylxcfs.errors import StartupError
 
 _COMMANDS: Final = {
     "show": (show, "print a file as a process or container would see it"),
     "docker-args": (docker_args, "print the options of docker run that bind our files into a container"),
+    "inject": (inject, "give the pods of Kubernetes manifests our files, as the webhook does"),
 }
 
 

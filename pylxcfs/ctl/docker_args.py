@@ -5,18 +5,8 @@ import json
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
-from typing import Final
 
-DEFAULT_MOUNT_POINT: Final = "/var/lib/lxcfs"
-
-#: The only files below /proc that runc lets anybody bind over (libcontainer/rootfs_linux.go,
-#: checkProcMount); one more and the container does not start.
-_BINDABLE: Final = frozenset(
-    f"proc/{name}"
-    for name in ("cpuinfo", "diskstats", "meminfo", "stat", "swaps", "uptime", "loadavg", "slabinfo")
-)
-#: As in the table; runc lets anybody bind over anything below /sys.
-_CPU_DIRECTORY: Final = "sys/devices/system/cpu"
+from pylxcfs.binds import DEFAULT_MOUNT_POINT, bindable
 
 
 def docker_arguments(mount_point: str, paths: Iterable[str]) -> Iterator[str]:
@@ -24,12 +14,10 @@ def docker_arguments(mount_point: str, paths: Iterable[str]) -> Iterator[str]:
 
     The CPU tree is bound as one directory.
     """
-    binds = dict.fromkeys(_CPU_DIRECTORY if path.startswith(f"{_CPU_DIRECTORY}/") else path for path in paths)
-    for path in binds:
-        if path == _CPU_DIRECTORY or path in _BINDABLE:
-            yield "-v"
-            # Read-only: the files are that anyway, and so an attempt to write says so at once.
-            yield f"{mount_point}/{path}:/{path}:ro"
+    for path in bindable(paths):
+        yield "-v"
+        # Read-only: the files are that anyway, and so an attempt to write says so at once.
+        yield f"{mount_point}/{path}:/{path}:ro"
 
 
 def mount_point(text: str) -> str:

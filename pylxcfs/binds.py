@@ -1,0 +1,21 @@
+"""What of our tree can be bound into a container, whichever runtime starts it."""
+
+from collections.abc import Iterable
+from typing import Final
+
+DEFAULT_MOUNT_POINT: Final = "/var/lib/lxcfs"
+
+#: The only files below /proc that runc lets anybody bind over (libcontainer/rootfs_linux.go,
+#: checkProcMount); one more and the container does not start.
+_BINDABLE: Final = frozenset(
+    f"proc/{name}"
+    for name in ("cpuinfo", "diskstats", "meminfo", "stat", "swaps", "uptime", "loadavg", "slabinfo")
+)
+#: As in the table; runc lets anybody bind over anything below /sys.
+CPU_DIRECTORY: Final = "sys/devices/system/cpu"
+
+
+def bindable(paths: Iterable[str]) -> tuple[str, ...]:
+    """Return those of `paths` (like ``proc/meminfo``) that runc lets through; the CPU tree as a whole."""
+    binds = dict.fromkeys(CPU_DIRECTORY if path.startswith(f"{CPU_DIRECTORY}/") else path for path in paths)
+    return tuple(path for path in binds if path == CPU_DIRECTORY or path in _BINDABLE)

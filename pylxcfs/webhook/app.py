@@ -1,0 +1,179 @@
+"""The ASGI application: reviews over TLS; health and metrics on a port of their own."""
+
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final
+
+from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope, Scope
+
+from pylxcfs.webhook import metrics
+from pylxcfs.webhook.logs import FIELDS
+from pylxcfs.webhook.metrics import Metrics
+from pylxcfs.webhook.patch import Decision
+from pylxcfs.webhook.review import BadRequestError, Review, answer, judge, parse
+from pylxcfs.webhook.rules import Reason
+from pylxcfs.webhook.settings import Settings
+
+_LOG: Final = logging.getLogger(__name__)
+#: The API server takes objects of 3 MiB at most from users; a review of an update has two.
+MOST_BODY_BYTES: Final = 8 * 1024**2
+_JSON: Final = b"application/json"
+_TEXT: Final = b"text/plain; charset=utf-8"
+
+
+@dataclass(frozen=True, slots=True)
+class _Response:
+    status: HTTPStatus
+    body: bytes
+    content_type: bytes = _TEXT
+
+
+class _Refusal(Exception):  # noqa: N818 - not an error of ours
+    """The request is none that we answer."""
+
+    def __init__(self, status: HTTPStatus, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+_Handler = Callable[[HTTPScope, ASGIReceiveCallable], Awaitable[_Response]]
+
+
+class Application:
+    """Answers requests; `clock` is monotonic seconds, `unready` says why reviews should go elsewhere."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        metrics: Metrics,
+        *,
+        clock: Callable[[], float],
+        unready: Callable[[], str],
+    ) -> None:
+        """Build it of its parts."""
+        self._settings = settings
+        self._metrics = metrics
+        self._clock = clock
+        self._unready = unready
+        #: By scheme and path. Health and metrics have no secrets, and probes no certificates.
+        self._routes: dict[tuple[str, str], tuple[str, _Handler]] = {
+            ("https", "/mutate"): ("POST", self._mutate),
+            ("http", "/healthz"): ("GET", self._live),
+            ("http", "/readyz"): ("GET", self._ready),
+            ("http", "/metrics"): ("GET", self._show_metrics),
+        }
+
+    async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        """Answer one connection's worth of ASGI."""
+        if scope["type"] == "lifespan":
+            await _live(receive, send)
+        elif scope["type"] == "http":
+            response = await self._respond(scope, receive)
+            headers = [
+                (b"content-type", response.content_type),
+                (b"content-length", str(len(response.body)).encode()),
+            ]
+            if response.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+                headers.append((b"connection", b"close"))
+            await send({"type": "http.response.start", "status": response.status, "headers": headers})
+            await send({"type": "http.response.body", "body": response.body, "more_body": False})
+        else:
+            await send({"type": "websocket.close", "code": 1000, "reason": None})
+
+    async def _respond(self, scope: HTTPScope, receive: ASGIReceiveCallable) -> _Response:
+        route = self._routes.get((scope["scheme"], scope["path"]))
+        try:
+            if route is None:
+                raise _Refusal(HTTPStatus.NOT_FOUND, "no such path")
+            method, handler = route
+            if scope["method"] != method:
+                raise _Refusal(HTTPStatus.METHOD_NOT_ALLOWED, f"{method} only")
+            return await handler(scope, receive)
+        except _Refusal as refusal:
+            self._metrics.refused.labels(str(refusal.status.value)).inc()
+            return _Response(refusal.status, f"{refusal}\n".encode())
+
+    async def _mutate(self, scope: HTTPScope, receive: ASGIReceiveCallable) -> _Response:
+        headers = {name.lower(): value for name, value in scope["headers"]}
+        if headers.get(b"content-type", b"").partition(b";")[0].strip().lower() != _JSON:
+            raise _Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "application/json only")
+        body = await _read(headers, receive)
+        start = self._clock()
+        try:
+            review = parse(body)
+        except BadRequestError as error:
+            raise _Refusal(HTTPStatus.BAD_REQUEST, str(error)) from None
+        decision = self._judge(review)
+        response = answer(review, decision)
+        seconds = self._clock() - start
+        self._metrics.reviewed(decision, seconds)
+        fields = {
+            "uid": review.uid,
+            "namespace": review.namespace,
+            "pod": review.pod_name,
+            "reason": decision.reason.value,
+            "files": decision.files,
+            "conflicts": decision.conflicts,
+            "milliseconds": round(seconds * 1000, 3),
+        }
+        _LOG.info("review", extra={FIELDS: fields})
+        return _Response(HTTPStatus.OK, response, _JSON)
+
+    def _judge(self, review: Review) -> Decision:
+        """Decide; whatever goes wrong with us, the pod is let through."""
+        try:
+            return judge(review, self._settings)
+        except Exception as error:  # noqa: BLE001 - the one place where our errors end
+            # The traceback's last line could quote the pod.
+            where = error.__traceback__
+            while where and where.tb_next:
+                where = where.tb_next
+            place = f"{where.tb_frame.f_code.co_qualname}:{where.tb_lineno}" if where else ""
+            _LOG.error(
+                "internal error",
+                extra={FIELDS: {"uid": review.uid, "error": type(error).__name__, "at": place}},
+            )
+            return Decision(Reason.INTERNAL_ERROR, warnings=("internal error; the pod is left as it is",))
+
+    async def _live(self, _scope: HTTPScope, _receive: ASGIReceiveCallable) -> _Response:
+        return _Response(HTTPStatus.OK, b"ok\n")
+
+    async def _ready(self, _scope: HTTPScope, _receive: ASGIReceiveCallable) -> _Response:
+        why_not = self._unready()
+        if why_not:
+            return _Response(HTTPStatus.SERVICE_UNAVAILABLE, f"{why_not}\n".encode())
+        return _Response(HTTPStatus.OK, b"ok\n")
+
+    async def _show_metrics(self, _scope: HTTPScope, _receive: ASGIReceiveCallable) -> _Response:
+        return _Response(HTTPStatus.OK, self._metrics.exposition(), metrics.CONTENT_TYPE.encode())
+
+
+async def _read(headers: dict[bytes, bytes], receive: ASGIReceiveCallable) -> bytes:
+    """Read a request's body, whole."""
+    length = headers.get(b"content-length", b"0")
+    # What does not fit is not read; what lies about its length, or has none, is stopped on the way.
+    if length.isdigit() and int(length[:20]) > MOST_BODY_BYTES:
+        raise _Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too large for a review")
+    body = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise _Refusal(HTTPStatus.BAD_REQUEST, "the connection was closed")
+        body += message["body"]
+        if len(body) > MOST_BODY_BYTES:
+            raise _Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too large for a review")
+        if not message["more_body"]:
+            return bytes(body)
+
+
+async def _live(receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+    """Take part in the server's start and end; there is nothing to do."""
+    while True:
+        message = await receive()
+        if message["type"] == "lifespan.startup":
+            await send({"type": "lifespan.startup.complete"})
+        elif message["type"] == "lifespan.shutdown":
+            await send({"type": "lifespan.shutdown.complete"})
+            return

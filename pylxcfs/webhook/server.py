@@ -1,0 +1,179 @@
+"""The process: TLS, the two ports, the watch over the certificate, and an end without a lost review."""
+
+import logging
+import signal
+import ssl
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Final, cast
+
+import trio
+from hypercorn.config import Config
+from hypercorn.trio import serve
+from hypercorn.typing import ASGIFramework
+
+from pylxcfs.errors import StartupError
+from pylxcfs.webhook.app import Application
+from pylxcfs.webhook.authority import Authority, Place
+from pylxcfs.webhook.certificates import CertificateError
+from pylxcfs.webhook.kubeapi import KubernetesApi
+from pylxcfs.webhook.logs import FIELDS
+from pylxcfs.webhook.metrics import Metrics
+from pylxcfs.webhook.settings import Settings
+from pylxcfs.webhook.tls import CertificateFiles, LiveContext
+
+_LOG: Final = logging.getLogger(__name__)
+#: Longer than the 90 s after which Go's client drops an idle connection: it must not be us who close it, just
+#: when the next review is under way.
+_IDLE_SECONDS: Final = 120
+_HANDSHAKE_SECONDS: Final = 10
+#: A review takes milliseconds; API servers wait 30 s at most.
+_FINISH_SECONDS: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class OwnAuthority:
+    """Certificates of our own making, kept in the cluster."""
+
+    place: Place
+    #: host and port of the API server
+    api_server: tuple[str, str]
+    service_account: Path
+
+
+@dataclass(frozen=True, slots=True)
+class GivenFiles:
+    """Certificates that somebody else makes."""
+
+    certificate: Path
+    key: Path
+
+
+@dataclass(frozen=True, slots=True)
+class ServerOptions:
+    """What the command line asks for, besides the `Settings`."""
+
+    bind: str
+    health_bind: str
+    certificates: OwnAuthority | GivenFiles
+    #: How often the certificate is looked after.
+    check_seconds: float
+    #: From readiness lost to the last connection accepted: until then Services still send reviews here.
+    drain_seconds: float
+
+
+class _HypercornConfig(Config):
+    """Hypercorn's configuration with a context that we keep hold of."""
+
+    live_context: ssl.SSLContext | None = None
+
+    @property
+    def ssl_enabled(self) -> bool:
+        return True
+
+    def create_ssl_context(self) -> ssl.SSLContext | None:
+        return self.live_context
+
+
+@dataclass(slots=True)
+class _State:
+    draining: bool = False
+
+
+async def _keep_certificate(
+    read: Callable[[], Awaitable[tuple[bytes, bytes]]], context: LiveContext, metrics: Metrics, seconds: float
+) -> None:
+    """Look after the certificate for ever."""
+    while True:
+        try:
+            if context.load(*await read()) and context.expires is not None:
+                metrics.certificate_loads.inc()
+                metrics.certificate_expiry.set(context.expires.timestamp())
+                _LOG.info(
+                    "certificate taken into use", extra={FIELDS: {"expires": context.expires.isoformat()}}
+                )
+        except CertificateError as error:
+            metrics.certificate_errors.inc()
+            _LOG.warning("certificate", extra={FIELDS: {"error": str(error)}})
+        await trio.sleep(seconds)
+
+
+async def _until_signalled(state: _State, drain_seconds: float) -> None:
+    """Return when the server should end: some time after the signal that asks for it."""
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for _ in signals:
+            break
+        _LOG.info("draining")
+        state.draining = True
+        # A second signal is in a hurry.
+        with trio.move_on_after(drain_seconds):
+            async for _ in signals:
+                break
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+async def _read_files(files: CertificateFiles) -> tuple[bytes, bytes]:
+    return files.read()
+
+
+async def _serve(settings: Settings, options: ServerOptions) -> None:
+    context, metrics, state = LiveContext(), Metrics(), _State()
+
+    def unready() -> str:
+        if state.draining:
+            return "draining"
+        if context.expires is None:
+            return "no certificate yet"
+        return "" if _now() < context.expires else "the certificate has ended"
+
+    config = _HypercornConfig()
+    config.live_context = context.ssl_context
+    config.bind = [options.bind]
+    config.insecure_bind = [options.health_bind]
+    config.errorlog = None
+    config.include_server_header = False
+    config.keep_alive_timeout = _IDLE_SECONDS
+    config.keep_alive_max_requests = 2**31
+    config.ssl_handshake_timeout = _HANDSHAKE_SECONDS
+    config.graceful_timeout = _FINISH_SECONDS
+    application = Application(settings, metrics, clock=time.perf_counter, unready=unready)
+    async with AsyncExitStack() as stack:
+        if isinstance(options.certificates, OwnAuthority):
+            own = options.certificates
+            api = await stack.enter_async_context(KubernetesApi(*own.api_server, own.service_account))
+            read = Authority(api, own.place, _now).read
+        else:
+            given = options.certificates
+            read = partial(_read_files, CertificateFiles(given.certificate, given.key))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_keep_certificate, read, context, metrics, options.check_seconds)
+            end = partial(_until_signalled, state, options.drain_seconds)
+            async with trio.open_nursery() as serving:
+                framework = cast("ASGIFramework", application)
+                binds = await serving.start(partial(serve, framework, config, shutdown_trigger=end))
+                _LOG.info("serving", extra={FIELDS: {"on": binds}})
+            nursery.cancel_scope.cancel()
+    _LOG.info("ended")
+
+
+def run(settings: Settings, options: ServerOptions) -> int:
+    """Serve until a signal; return the exit status. Raises StartupError if an address cannot be bound."""
+    try:
+        trio.run(_serve, settings, options)
+    except BaseExceptionGroup as group:
+        _, rest = group.split(OSError)
+        if rest is not None:
+            raise
+        error: BaseException = group
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        raise StartupError(f"{options.bind}, {options.health_bind}: {error}") from None
+    return 0
