@@ -20,8 +20,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 AUTHORITY_LIFE: Final = timedelta(days=3650)
 LEAF_LIFE: Final = timedelta(days=90)
-#: How long a new authority is published before anything is signed by it, and how long an old one stays
-#: published after its last use: by then every API server has seen the list, and every replica the certificate.
+#: How long a new authority is published before it signs anything, and an old one after its last use. By then
+#: every API server has seen the list, and every replica the certificate.
 ANNOUNCEMENT: Final = timedelta(days=1)
 #: Clocks of nodes differ.
 _BACKDATE: Final = timedelta(hours=1)
@@ -98,8 +98,8 @@ def from_secret(data: Mapping[str, bytes]) -> Authorities:
 def renewed(current: Authorities, published: bytes, names: tuple[str, ...], now: datetime) -> Authorities:
     """Return what `current` should be at `now`: itself, if nothing is due.
 
-    `published` is the caBundle that API servers have: nothing is signed by an authority that is not in it, but
-    for the very first. `names` are the DNS names of the Service.
+    `published` is the caBundle that API servers have. But for the very first, no authority signs anything before
+    it is in there. `names` are the DNS names of the Service.
     """
     issuers = tuple(i for i in current.issuers if now < i.certificate.not_valid_after_utc)
     if not issuers:

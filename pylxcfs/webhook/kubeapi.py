@@ -121,7 +121,7 @@ class KubernetesApi:
         return Bundles(configuration, found)
 
     async def write_bundle(self, current: Bundles, bundle: bytes) -> None:
-        """Make all webhooks trust `bundle`. Raises ConflictError if they are not what was read, and ApiError."""
+        """Make all webhooks trust `bundle`. Raises ConflictError if they are not what they were, ApiError."""
         encoded = base64.b64encode(bundle).decode()
         operations = []
         for index, name in enumerate(current.by_name):

@@ -26,8 +26,8 @@ from pylxcfs.webhook.verification import verify
 class Addition:
     """An operation of a JSON patch (RFC 6902), always ``add``.
 
-    A ``remove``, ``replace`` or ``test`` that does not find what it expects is an error for which the API server
-    rejects the pod, whatever the failure policy.
+    A ``remove``, ``replace`` or ``test`` that does not find what it expects is an error for which the API
+    server rejects the pod, whatever the failure policy.
     """
 
     #: JSON pointer (RFC 6901).

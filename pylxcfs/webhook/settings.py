@@ -59,8 +59,8 @@ INJECTED_FILES: Final = tuple(map(InjectedFile, bindable(file.path for file in V
 DEFAULT_NAMES: Final = frozenset(file.name for file in INJECTED_FILES) - _ON_REQUEST
 #: Where an injected pod may be needed to start the daemon whose files it waits for.
 DEFAULT_EXCLUDED_NAMESPACES: Final = frozenset({"kube-system", "kube-public", "kube-node-lease"})
-#: Patterns of RuntimeClass names. From a virtual machine requests arrive with the file server's process number
-#: and get the host's view; gVisor and sysbox make up /proc themselves.
+#: Patterns of RuntimeClass names. From a virtual machine requests arrive with the file server's pid and are
+#: given the host's view; gVisor and sysbox make up /proc themselves.
 DEFAULT_SKIPPED_RUNTIME_CLASSES: Final = ("kata*", "*gvisor*", "runsc*", "sysbox*")
 
 
