@@ -98,8 +98,8 @@ def from_secret(data: Mapping[str, bytes]) -> Authorities:
 def renewed(current: Authorities, published: bytes, names: tuple[str, ...], now: datetime) -> Authorities:
     """Return what `current` should be at `now`: itself, if nothing is due.
 
-    `published` is the caBundle that API servers have. But for the very first, no authority signs anything before
-    it is in there. `names` are the DNS names of the Service.
+    `published` is the caBundle that API servers have. But for the very first, no authority signs anything
+    before it is in there. `names` are the DNS names of the Service.
     """
     issuers = tuple(i for i in current.issuers if now < i.certificate.not_valid_after_utc)
     if not issuers:
