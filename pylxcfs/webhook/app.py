@@ -19,6 +19,8 @@ from pylxcfs.webhook.settings import Settings
 _LOG: Final = logging.getLogger(__name__)
 #: The API server takes objects of 3 MiB at most from users; a review of an update has two.
 MOST_BODY_BYTES: Final = 8 * 1024**2
+#: Read, but not kept, of what is larger: most clients look at the answer only when they have sent everything.
+_MOST_IGNORED_BYTES: Final = 64 * 1024**2
 _JSON: Final = b"application/json"
 _TEXT: Final = b"text/plain; charset=utf-8"
 
@@ -75,8 +77,6 @@ class Application:
                 (b"content-type", response.content_type),
                 (b"content-length", str(len(response.body)).encode()),
             ]
-            if response.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
-                headers.append((b"connection", b"close"))
             await send({"type": "http.response.start", "status": response.status, "headers": headers})
             await send({"type": "http.response.body", "body": response.body, "more_body": False})
         else:
@@ -99,7 +99,7 @@ class Application:
         headers = {name.lower(): value for name, value in scope["headers"]}
         if headers.get(b"content-type", b"").partition(b";")[0].strip().lower() != _JSON:
             raise _Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "application/json only")
-        body = await _read(headers, receive)
+        body = await _read(receive)
         start = self._clock()
         try:
             review = parse(body)
@@ -150,22 +150,22 @@ class Application:
         return _Response(HTTPStatus.OK, self._metrics.exposition(), metrics.CONTENT_TYPE.encode())
 
 
-async def _read(headers: dict[bytes, bytes], receive: ASGIReceiveCallable) -> bytes:
+async def _read(receive: ASGIReceiveCallable) -> bytes:
     """Read a request's body, whole."""
-    length = headers.get(b"content-length", b"0")
-    # What does not fit is not read; what lies about its length, or has none, is stopped on the way.
-    if length.isdigit() and int(length[:20]) > MOST_BODY_BYTES:
-        raise _Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too large for a review")
     body = bytearray()
+    size = 0
     while True:
         message = await receive()
         if message["type"] != "http.request":
             raise _Refusal(HTTPStatus.BAD_REQUEST, "the connection was closed")
-        body += message["body"]
-        if len(body) > MOST_BODY_BYTES:
-            raise _Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too large for a review")
-        if not message["more_body"]:
-            return bytes(body)
+        size += len(message["body"])
+        if size <= MOST_BODY_BYTES:
+            body += message["body"]
+        if size > _MOST_IGNORED_BYTES or not message["more_body"]:
+            break
+    if size > MOST_BODY_BYTES:
+        raise _Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too large for a review")
+    return bytes(body)
 
 
 async def _live(receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:

@@ -35,7 +35,8 @@ def _any_address(port: int) -> str:
     return f"[::]:{port}" if socket.has_dualstack_ipv6() else f"0.0.0.0:{port}"
 
 
-def _build_parser() -> OneLineParser:
+def build_parser() -> OneLineParser:
+    """Return the parser of the command line."""
     parser = OneLineParser(
         prog="pylxcfs-webhook",
         usage="%(prog)s [options]",
@@ -100,7 +101,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> tuple[Settings, "Serve
 
     Raises SystemExit for ``-h``, ``-v`` and wrong usage, StartupError for a missing environment.
     """
-    parser = _build_parser()
+    parser = build_parser()
     arguments = parser.parse_args(argv)
     if (arguments.tls_cert is None) != (arguments.tls_key is None):
         parser.error("--tls-cert and --tls-key need each other")

@@ -15,6 +15,7 @@ from ruamel.yaml.error import YAMLError
 from pylxcfs.webhook.patch import Decision, decide
 from pylxcfs.webhook.pod import CONTAINER_FIELDS, text
 from pylxcfs.webhook.settings import Settings
+from pylxcfs.webhook.verification import VerificationError
 
 #: Where the kinds that make pods keep their template.
 _TEMPLATES: Final[Mapping[str, tuple[str, ...]]] = {
@@ -36,7 +37,7 @@ _WIDTH: Final = 2**20
 
 
 class ManifestError(Exception):
-    """The text is no YAML; the message says where."""
+    """The text is no YAML, or makes no sense; the message says where."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,8 @@ def _inject_document(document: str, settings: Settings) -> tuple[str, list[Injec
         yaml.dump(content, target)
     except YAMLError as error:
         raise ManifestError(" ".join(str(error).split())) from None
+    except VerificationError as error:
+        raise ManifestError(f"cannot be injected: {error}") from None
     except RecursionError:
         raise ManifestError("nested too deeply, or in itself") from None
     return f"{head.rstrip()}\n{target.getvalue()}" if head else target.getvalue(), found
@@ -101,10 +104,9 @@ def _inject_object(document: object, settings: Settings) -> Iterator[Injected]:
         return
     metadata = document.get("metadata")
     metadata = metadata if isinstance(metadata, Mapping) else {}
+    _separate_aliases(document, pod)
     decision = decide(pod, text(metadata.get("namespace")), settings)
-    if decision.patch:
-        _separate_aliases(document, pod)
-        jsonpatch.apply_patch(pod, [addition.as_json() for addition in decision.patch], in_place=True)
+    jsonpatch.apply_patch(pod, [addition.as_json() for addition in decision.patch], in_place=True)
     yield Injected(kind, text(metadata.get("name")) or text(metadata.get("generateName")), decision)
 
 

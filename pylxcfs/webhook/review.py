@@ -51,7 +51,7 @@ def parse(body: bytes) -> Review:
         raise BadRequestError("not a JSON document") from None
     if not isinstance(document, dict) or document.get("kind") != "AdmissionReview":
         raise BadRequestError("not an AdmissionReview")
-    api_version, request = document.get("apiVersion"), document.get("request")
+    api_version, request = text(document.get("apiVersion")), document.get("request")
     if api_version not in _VERSIONS:
         raise BadRequestError("not a version of AdmissionReview that is known here")
     if not isinstance(request, dict) or not (uid := text(request.get("uid"))):

@@ -47,10 +47,10 @@ class Rule:
 def _is_windows(pod: Pod, _settings: Settings) -> bool:
     spec = spec_of(pod)
     selector = mapping(spec.get("nodeSelector"), "spec.nodeSelector")
-    return "windows" in {
+    return "windows" in (
         mapping(spec.get("os"), "spec.os").get("name"),
         *(selector.get(f"{prefix}kubernetes.io/os") for prefix in ("", "beta.")),
-    }
+    )
 
 
 def _has_skipped_runtime_class(pod: Pod, settings: Settings) -> bool:
@@ -64,7 +64,10 @@ _RULES: Final = (
         Reason.OWN_POD,
         lambda pod, _settings: metadata_map(pod, "labels").get("app.kubernetes.io/part-of") == "pylxcfs",
     ),
-    Rule(Reason.DECLINED, lambda pod, _settings: metadata_map(pod, "labels").get(INJECT_LABEL) in DECLINED),
+    Rule(
+        Reason.DECLINED,
+        lambda pod, _settings: text(metadata_map(pod, "labels").get(INJECT_LABEL)) in DECLINED,
+    ),
     Rule(
         # The node made it from a file, and only shows it to the API server.
         Reason.MIRROR_POD,

@@ -80,9 +80,12 @@ class _HypercornConfig(Config):
         return self.live_context
 
 
-@dataclass(slots=True)
-class _State:
-    draining: bool = False
+class _Ending:
+    """How far the end has come."""
+
+    def __init__(self) -> None:
+        self.draining = False
+        self.reached = trio.Event()
 
 
 async def _keep_certificate(
@@ -103,17 +106,22 @@ async def _keep_certificate(
         await trio.sleep(seconds)
 
 
-async def _until_signalled(state: _State, drain_seconds: float) -> None:
-    """Return when the server should end: some time after the signal that asks for it."""
+async def _watch_signals(ending: _Ending, drain_seconds: float) -> None:
+    """Begin to drain at the first signal that asks for the end; a second one is in a hurry."""
+
+    async def end_later() -> None:
+        await trio.sleep(drain_seconds)
+        ending.reached.set()
+
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        async for _ in signals:
-            break
-        _LOG.info("draining")
-        state.draining = True
-        # A second signal is in a hurry.
-        with trio.move_on_after(drain_seconds):
+        async with trio.open_nursery() as nursery:
             async for _ in signals:
-                break
+                if ending.draining:
+                    ending.reached.set()
+                else:
+                    _LOG.info("draining")
+                    ending.draining = True
+                    nursery.start_soon(end_later)
 
 
 def _now() -> datetime:
@@ -125,10 +133,10 @@ async def _read_files(files: CertificateFiles) -> tuple[bytes, bytes]:
 
 
 async def _serve(settings: Settings, options: ServerOptions) -> None:
-    context, metrics, state = LiveContext(), Metrics(), _State()
+    context, metrics, ending = LiveContext(), Metrics(), _Ending()
 
     def unready() -> str:
-        if state.draining:
+        if ending.draining:
             return "draining"
         if context.expires is None:
             return "no certificate yet"
@@ -155,10 +163,12 @@ async def _serve(settings: Settings, options: ServerOptions) -> None:
             read = partial(_read_files, CertificateFiles(given.certificate, given.key))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_keep_certificate, read, context, metrics, options.check_seconds)
-            end = partial(_until_signalled, state, options.drain_seconds)
+            nursery.start_soon(_watch_signals, ending, options.drain_seconds)
             async with trio.open_nursery() as serving:
                 framework = cast("ASGIFramework", application)
-                binds = await serving.start(partial(serve, framework, config, shutdown_trigger=end))
+                binds = await serving.start(
+                    partial(serve, framework, config, shutdown_trigger=ending.reached.wait)
+                )
                 _LOG.info("serving", extra={FIELDS: {"on": binds}})
             nursery.cancel_scope.cancel()
     _LOG.info("ended")

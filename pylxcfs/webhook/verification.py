@@ -6,7 +6,15 @@ from typing import Final
 
 import jsonpatch
 
-from pylxcfs.webhook.pod import CONTAINER_FIELDS, EPHEMERAL_FIELD, containers, sequence, spec_of, volumes
+from pylxcfs.webhook.pod import (
+    CONTAINER_FIELDS,
+    EPHEMERAL_FIELD,
+    containers,
+    sequence,
+    spec_of,
+    text,
+    volumes,
+)
 from pylxcfs.webhook.settings import STATUS_ANNOTATION
 
 _STATUS_PATH: Final = ("metadata", "annotations", STATUS_ANNOTATION)
@@ -59,5 +67,5 @@ def _check_names(pod: Mapping[str, object], patched: Mapping[str, object]) -> No
 
 def _repeated_volumes(pod: Mapping[str, object]) -> set[object]:
     entries = sequence(spec_of(pod).get("volumes"), "spec.volumes")
-    names = Counter(entry.get("name") for entry in entries if isinstance(entry, Mapping))
+    names = Counter(text(entry.get("name")) for entry in entries if isinstance(entry, Mapping))
     return {name for name, count in names.items() if count > 1}

@@ -33,7 +33,7 @@ def kubectl_apply(pod: dict[str, Any], decision: Decision, directory: Path) -> d
     """Return the pod with the patch applied by kubectl, whose library is that of the API server."""
     file = directory / "pod.json"
     file.write_text(json.dumps(pod))
-    command = [KUBECTL, "patch", "--local", "--type=json", "-f", file, "-o", "json"]
+    command = [KUBECTL, "patch", "--local", "--type=json", "-f", str(file), "-o", "json"]
     run = subprocess.run(
         [*command, "-p", json.dumps(operations(decision))], capture_output=True, text=True, check=False
     )

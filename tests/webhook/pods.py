@@ -19,7 +19,7 @@ TOKEN_VOLUME = {
         "sources": [{"serviceAccountToken": {"expirationSeconds": 3607, "path": "token"}}],
     },
 }
-TOKEN_MOUNT = {
+TOKEN_MOUNT: dict[str, Any] = {
     "name": "kube-api-access-x2z9k",
     "readOnly": True,
     "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount",

@@ -83,6 +83,26 @@ def test_result_fits_the_schema(case: Case) -> None:
     kubernetes_validate.validate(after, NEWEST, strict=True)
 
 
+@pytest.mark.parametrize(
+    "subject",
+    [
+        {**pod(), "metadata": {"labels": {"pylxcfs.io/inject": [], "app.kubernetes.io/part-of": {}}}},
+        pod(annotations={"pylxcfs.io/files": 7, "pylxcfs.io/containers": [], "pylxcfs.io/files.app": {}}),
+        pod(
+            os={"name": ["windows"]}, nodeSelector={"kubernetes.io/os": {}}, runtimeClassName=7, hostUsers="x"
+        ),
+        pod(
+            {"name": {}, "volumeMounts": [{"name": [], "mountPath": {}}]},
+            volumes=[{"name": []}, {"name": {}}],
+        ),
+        pod(volumes=[{}, {"name": None}]),
+    ],
+)
+def test_values_of_wrong_types(subject: dict[str, Any]) -> None:
+    """No API server sends these; they are no errors of ours."""
+    assert decide(subject, "shop", Settings()).reason in {Reason.INJECTED, Reason.NOTHING_TO_ADD}
+
+
 def test_typical_patch() -> None:
     """Volumes are appended, then mounts, then the status; each once."""
     settings = Settings(default_names=frozenset({"meminfo", "cpu"}))

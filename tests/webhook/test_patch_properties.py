@@ -35,7 +35,7 @@ _VOLUME_NAMES = st.sampled_from(
 @st.composite
 def _volumes(draw: st.DrawFn) -> list[dict[str, Any]]:
     names = draw(st.lists(_VOLUME_NAMES, unique=True))
-    sources = st.sampled_from(
+    sources: st.SearchStrategy[dict[str, Any]] = st.sampled_from(
         [
             {"emptyDir": {}},
             {"hostPath": {"path": "/var/lib/lxcfs/proc/meminfo", "type": "File"}},
@@ -78,8 +78,10 @@ def _pods(draw: st.DrawFn) -> dict[str, Any]:
     spec: dict[str, Any] = {"zz": draw(_JSON), "containers": containers("c", 1)}
     if draw(st.booleans()):
         spec["initContainers"] = containers("i", 0)
-    if volumes or draw(st.booleans()):
-        spec["volumes"] = volumes or draw(st.sampled_from([None, []]))
+    if volumes:
+        spec["volumes"] = volumes
+    elif draw(st.booleans()):
+        spec["volumes"] = draw(st.none() | st.builds(list))
     metadata = {"name": "p", **({"annotations": annotations} if annotations is not None else {})}
     return {"kind": "Pod", "metadata": metadata, "spec": spec, "other": draw(_JSON)}
 
