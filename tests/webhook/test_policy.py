@@ -18,8 +18,8 @@ POLICY = find("policy", "MutatingAdmissionPolicy", "inject.pylxcfs.io")["spec"]
 #: The API server's types; to others they are maps.
 _TYPE = re.compile(r"\bObject(?:\.\w+)*\{")
 _FIELD = re.compile(r"(?<=[{,\s])([A-Za-z]\w*):(?=\s)")
-#: What the policy cannot do: choose by annotations, number a volume whose name is taken, resolve ``..``. And what
-#: it is not asked: pods that selectors or schemas keep from it.
+#: What the policy cannot do: choose by annotations, number a volume whose name is taken, resolve ``..``. And
+#: what it is not asked: pods that selectors or schemas keep from it.
 _BEYOND = re.compile(
     r"files-|some-|exclude-|no-container|container-unknown|our-name|same-path-(dots|slash|relative)"
     r"|-wrong|container-null|-null|missing|kube-system|declined|own-pod|windows-node-old"
