@@ -1,6 +1,6 @@
 """Time admission reviews: a webhook in a process of its own, over TLS, asked at a steady rate.
 
-``python -m benchmarks.webhook``; ``benchmarks/README.md`` says how to read the table. Needs no root and no cluster.
+``python -m benchmarks.webhook``, without root or cluster; ``benchmarks/README.md`` explains the table.
 """
 
 import argparse
@@ -182,7 +182,7 @@ class Result:
 
 
 def measure(connections: list[Connection], body: bytes, rate: float, seconds: float) -> list[float]:
-    """Ask `rate` times a second; return what each answer took, in ms, counted from when the review was due."""
+    """Ask `rate` times a second; return what each answer took, in ms since the review was due."""
     total = int(rate * seconds)
     start = time.perf_counter() + 0.1
     took: list[float] = []

@@ -100,6 +100,12 @@ def test_twice_is_once(case: Case) -> None:
     assert once == _admit(once)
 
 
+@pytest.mark.parametrize("case", SHARED, ids=[case.name for case in SHARED])
+def test_beside_the_webhook(case: Case) -> None:
+    """Where both are installed, the webhook finds nothing left to do."""
+    assert () == decide(_admit(case.pod), case.namespace, Settings()).patch
+
+
 def test_taken_name_is_left_alone() -> None:
     """A volume of the pod's that has our name is not merged with ours; its file is left out."""
     case = next(case for case in CASES if case.name == "our-name-taken")
