@@ -133,6 +133,16 @@ def test_unpublished_authority_signs_nothing() -> None:
     assert not _trusts(first.bundle, published)
 
 
+@pytest.mark.parametrize("age,signs", [(HOUR, False), (DAY - HOUR, False), (DAY, True)])
+def test_new_authority_waits(age: timedelta, *, signs: bool) -> None:
+    """A new authority signs nothing before it has been published for a day, whatever is due."""
+    first = _first()
+    now = START + AUTHORITY_LIFE * 2 / 3
+    announced = renewed(first, first.bundle, NAMES, now)
+    due = renewed(announced, announced.bundle, (*NAMES, "other.svc"), now + age)
+    assert signs != _trusts(first.bundle, due)
+
+
 def test_old_authority_goes() -> None:
     """A day after the new authority signed its first certificate, the old one is no longer trusted."""
     first = _first()

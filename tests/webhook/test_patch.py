@@ -211,6 +211,13 @@ def test_ephemeral_container_with_a_mount_of_its_own() -> None:
         ([{"op": "add", "path": "/metadata/labels/x/y", "value": 1}], "does not apply"),
         ([{"op": "remove", "path": "/spec/restartPolicy"}], "not kept"),
         ([{"op": "replace", "path": "/spec/restartPolicy", "value": "Never"}], "not kept"),
+        (
+            [
+                {"op": "remove", "path": "/spec/restartPolicy"},
+                {"op": "add", "path": "/spec/restartPolicy", "value": "Always"},
+            ],
+            "not kept",
+        ),
         ([{"op": "add", "path": "/spec/volumes/0", "value": our_volume()}], "not kept"),
         ([{"op": "add", "path": "/spec/volumes", "value": []}], "not kept"),
         ([{"op": "add", "path": "/spec/volumes/-", "value": TOKEN_VOLUME}], "twice"),
