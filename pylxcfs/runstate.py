@@ -1,0 +1,82 @@
+"""What the supervisor writes down about itself: for `pylxcfsctl status`, and for the supervisor after it."""
+
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+_log = logging.getLogger(__name__)
+_VERSION: Final = 1
+
+
+class Replacement(NamedTuple):
+    """One server taking over from another."""
+
+    #: When, seconds since the epoch.
+    at: float
+    #: Why the other one ended.
+    why: str
+    #: How long nobody served.
+    gap_seconds: float
+
+
+class RunState(NamedTuple):
+    """A supervisor and its server."""
+
+    supervisor_pid: int
+    started_at: float
+    mount_point: str
+    #: ``major:minor`` of the mount.
+    device: str
+    server_pid: int
+    generation: int
+    host_view: bool
+    replaced: int
+    #: The latest ones, oldest first.
+    replacements: Sequence[Replacement] = ()
+
+
+class StateFile:
+    """Where it is written."""
+
+    def __init__(self, directory: Path) -> None:
+        """Use ``supervisor.json`` in `directory`, which need not exist yet."""
+        self._path = directory / "supervisor.json"
+        self._complained = False
+
+    def write(self, state: RunState) -> None:
+        """Replace the file; a failure is logged once, and costs no more than what it is for."""
+        new = self._path.with_name(f"{self._path.name}.new")
+        text = json.dumps({"version": _VERSION, **state._asdict()})
+        try:
+            self._path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            new.write_text(text)
+            new.replace(self._path)
+        except OSError as error:
+            if not self._complained:
+                _log.warning("pylxcfsctl status will not know us: %s", error)
+            self._complained = True
+
+    def read(self) -> RunState | None:
+        """Return what the last supervisor wrote; None if there is nothing, or nothing that we understand."""
+        try:
+            content: dict[str, Any] = json.loads(self._path.read_bytes())
+            if content.pop("version") != _VERSION:
+                return None
+            content["replacements"] = [Replacement(*entry) for entry in content["replacements"]]
+            return RunState(**content)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return None
+
+    def remove(self) -> None:
+        """Remove the file."""
+        self._path.unlink(missing_ok=True)
+
+
+def is_server(pid: int) -> bool:
+    """Tell whether `pid` is a server of ours: pids are reused."""
+    try:
+        return b"pylxcfs.server" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False

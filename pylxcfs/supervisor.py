@@ -1,0 +1,427 @@
+"""The process that holds the connection: starts the server, watches it, and replaces it.
+
+A FUSE connection lives as long as somebody has its descriptor open. This process has, does nothing else that
+could fail, and imports little; the server does everything else (docs/adr/0019-supervisor.md).
+"""
+
+import contextlib
+import logging
+import os
+import select
+import signal
+import socket
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from pylxcfs.config import Config
+from pylxcfs.errors import StartupError
+from pylxcfs.fuse import device
+from pylxcfs.fuse.connection import (
+    Connection,
+    find_connection,
+    open_connection,
+    parse_mount_options,
+    prepare_mount_point,
+)
+from pylxcfs.pidfile import PidFile
+from pylxcfs.restarts import HOST_VIEW_SECONDS, Deaths, Start
+from pylxcfs.runstate import Replacement, RunState, StateFile, is_server
+from pylxcfs.serverprocess import ServerProcess
+from pylxcfs.supervision import ALIVE, READY
+from pylxcfs.systemd import Notifier, inherited_descriptors, is_being_restarted, watchdog_seconds
+
+_log = logging.getLogger(__name__)
+
+_TICK_SECONDS: Final = 0.25
+#: A server that says nothing for so many ticks hangs: it says something in each.
+_HUNG_TICKS: Final = 5
+#: How long a server may take to start, to answer what it has taken, and to end once it was killed.
+_START_SECONDS: Final = 60.0
+_DRAIN_SECONDS: Final = 2.0
+_REAP_SECONDS: Final = 0.2
+_MEMORY_SECONDS: Final = 5.0
+_REMEMBERED: Final = 50
+#: Names the connection in a store of descriptors, followed by the minor number of the mount's device.
+STORE_NAME: Final = "pylxcfs-"
+_STOP_SIGNALS: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
+_SIGNALS: Final = (*_STOP_SIGNALS, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCHLD)
+
+
+def run(config: Config, arguments: Sequence[str]) -> int:
+    """Mount, or take over a mount; have it served until told to stop. `arguments` are ours and the server's.
+
+    Returns the exit status; raises StartupError.
+    """
+    options = parse_mount_options(",".join(config.mount_options))
+    with contextlib.ExitStack() as cleanup:
+        cleanup.enter_context(PidFile(config.pidfile or config.runtime_dir / "pylxcfs.pid"))
+        try:
+            config.state_directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+        except OSError as error:
+            raise StartupError(f"cannot make {config.state_directory}: {error.strerror}") from error
+        cleanup.enter_context(PidFile(config.state_directory / "lock"))
+        signals = cleanup.enter_context(_received_signals())
+
+        def mount() -> Connection:
+            prepare_mount_point(config.mount_point)
+            return open_connection(config.mount_point, options)
+
+        return Supervisor(config, arguments, signals, mount).run()
+
+
+class Supervisor:
+    """One mount point, its connection, and whoever serves it."""
+
+    def __init__(
+        self,
+        config: Config,
+        arguments: Sequence[str],
+        signals: socket.socket,
+        mount: Callable[[], Connection],
+    ) -> None:
+        """Take over the connection that an earlier supervisor has left, if there is one."""
+        self._config = config
+        self._arguments = arguments
+        self._signals = signals
+        self._mount = mount
+        self._notifier = Notifier(os.environ.get("NOTIFY_SOCKET"))
+        self._watchdog_seconds = watchdog_seconds()
+        self._state_file = StateFile(config.state_directory)
+        self._started_at = time.time()
+        before = self._state_file.read()
+        _end_orphan(before)
+        self._connection = find_connection(config.mount_point, _left_descriptors())
+        if before is None or self._connection is None:
+            before = _NOTHING_BEFORE
+        self._generation = before.generation
+        self._host_view = before.host_view
+        self._replaced = before.replaced
+        self._replacements = deque(before.replacements, maxlen=_REMEMBERED)
+        self._deaths = Deaths()
+        self._current: ServerProcess | None = None
+        #: Started while the current one serves, to take over from it.
+        self._successor: ServerProcess | None = None
+        #: When to start the next server, if nobody serves.
+        self._start_at: float | None = None
+        #: Since when nobody serves, and why.
+        self._gap: tuple[float, str] | None = None
+        self._drained_by: float | None = None
+        #: Killed, but not seen to end.
+        self._lingering: list[ServerProcess] = []
+        self._memory_at = self._host_until = self._watchdog_at = 0.0
+        self._exit_status: int | None = None
+
+    def run(self) -> int:
+        """Supervise until told to stop or unmounted; return the exit status. Raises StartupError."""
+        try:
+            if self._connection is not None:
+                self._gap = (time.monotonic(), "new supervisor")
+            self._current = self._start_server()
+            tick_at = time.monotonic() + _TICK_SECONDS
+            while self._exit_status is None:
+                self._wait(tick_at - time.monotonic())
+                if time.monotonic() >= tick_at:
+                    tick_at = time.monotonic() + _TICK_SECONDS
+                    self._tick(time.monotonic())
+            return self._exit_status
+        finally:
+            self._end()
+
+    # What happens.
+
+    def _wait(self, seconds: float) -> None:
+        """Handle what happens within the next `seconds`."""
+        poller = select.poll()
+        poller.register(self._signals, select.POLLIN)
+        servers = [server for server in (self._current, self._successor) if server is not None]
+        for server in servers:
+            # Its end is told by SIGCHLD; a closed socket would be ready all the time.
+            if not server.hung_up:
+                poller.register(server.control, select.POLLIN)
+        ready = {fd for fd, _ in poller.poll(max(0.0, seconds) * 1000)}
+        for server in servers:
+            if server.control.fileno() in ready:
+                self._hear(server)
+        if self._signals.fileno() in ready:
+            for number in self._signals.recv(64):
+                self._handle(signal.Signals(number))
+
+    def _hear(self, server: ServerProcess) -> None:
+        for word in server.receive():
+            if word == ALIVE:
+                server.silent_ticks = 0
+            elif word == READY:
+                server.ready = True
+                if server is self._current:
+                    self._let_serve(server)
+                else:
+                    self._drain_current()
+
+    def _handle(self, number: signal.Signals) -> None:
+        if number in _STOP_SIGNALS:
+            _log.info("%s: stopping", number.name)
+            self._stop()
+        elif number == signal.SIGUSR1:
+            self._replace("SIGUSR1")
+        elif number == signal.SIGUSR2:
+            self._host_view = not self._host_view
+            _log.info("SIGUSR2: %s", "all see the host" if self._host_view else "containers see themselves")
+            self._tell_view()
+        elif number == signal.SIGCHLD:
+            self._reap()
+
+    def _reap(self) -> None:
+        """Take note of every child that has ended, ours or not: in a container orphans come to us."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            for server in (self._current, self._successor, *self._lingering):
+                if server is not None and server.pid == pid:
+                    self._ended(server, os.waitstatus_to_exitcode(status))
+
+    def _ended(self, server: ServerProcess, code: int) -> None:
+        server.close()
+        if server in self._lingering:
+            self._lingering.remove(server)
+            if self._connection is not None:
+                # In its last moment it may have taken a request after these were asked for the last time.
+                device.resend(self._connection.fd)
+        elif server is self._successor:
+            self._successor = None
+            _log.error("the new server %s; %s goes on", _describe(code), self._name_current())
+        elif self._connection is None:
+            # Never got as far as serving: it has said why, or died without a word.
+            if code != 1:
+                _log.error("the server %s at its start", _describe(code))
+            self._exit_status = 1
+        elif self._successor is not None and self._successor.ready:
+            self._promote()
+        elif self._is_unmounted():
+            self._current = None
+        else:
+            why = _describe(code)
+            _log.warning("%s %s", self._name_current(), why)
+            self._lost(server, why)
+
+    def _tick(self, now: float) -> None:
+        """Look after what no event tells of."""
+        current = self._current
+        if current is None:
+            if self._start_at is not None and now >= self._start_at:
+                self._start_at = None
+                self._current = self._start_server()
+        elif current.serving_since is None:
+            if now - current.started_at > _START_SECONDS:
+                self._give_up(current, f"did not start within {_START_SECONDS:.0f} s")
+        elif self._drained_by is not None:
+            if now > self._drained_by:
+                self._give_up(current, "did not stop in time")
+        else:
+            current.silent_ticks += 1
+            if current.silent_ticks >= _HUNG_TICKS:
+                self._give_up(current, f"did nothing for {_HUNG_TICKS * _TICK_SECONDS:.2f} s")
+        successor = self._successor
+        if successor is not None and not successor.ready and now - successor.started_at > _START_SECONDS:
+            successor.kill()
+        self._look_at_memory(now)
+        if self._host_until and now >= self._host_until:
+            self._host_until = 0.0
+            self._deaths = Deaths()
+            self._replace("containers are looked at again")
+        if self._watchdog_seconds is not None and now >= self._watchdog_at:
+            self._watchdog_at = now + self._watchdog_seconds / 3
+            self._notifier.tell("WATCHDOG=1")
+
+    def _look_at_memory(self, now: float) -> None:
+        if self._current is None or now < self._memory_at:
+            return
+        self._memory_at = now + _MEMORY_SECONDS
+        resident = self._current.resident_bytes()
+        if resident > self._config.max_memory and self._current.serving_since is not None:
+            self._replace(f"{resident >> 20} MiB of memory")
+
+    # What is done about it.
+
+    def _start_server(self) -> ServerProcess:
+        self._generation += 1
+        try:
+            return ServerProcess(self._generation, self._arguments)
+        except OSError as error:
+            # Most likely no memory, or the interpreter is being upgraded at this moment.
+            raise StartupError(f"cannot start a server: {error}") from error
+
+    def _let_serve(self, server: ServerProcess) -> None:
+        """Give the connection to a server that is ready; the first one finds nothing mounted yet."""
+        mounted = self._connection is None
+        if self._connection is None:
+            self._connection = self._mount()
+        fd = self._connection.fd
+        start = self._deaths.next_start
+        host_view = self._host_view or start.host_view
+        if device.resend(fd):
+            server.go(fd, host_view=host_view)
+        else:
+            # Through a descriptor of its own: what it has taken when it dies then fails, and does not hang.
+            own = device.clone(fd)
+            server.go(own, host_view=host_view)
+            os.close(own)
+        now = time.monotonic()
+        if start.host_view:
+            self._host_until = now + HOST_VIEW_SECONDS
+        if self._gap is None:
+            _log.info("serving %s", self._config.mount_point)
+        else:
+            since, why = self._gap
+            self._gap = None
+            self._replaced += 1
+            self._replacements.append(Replacement(time.time(), why, now - since))
+            _log.info("%s serves after %.0f ms", self._name_current(), (now - since) * 1000)
+        self._write_state()
+        name = STORE_NAME + self._connection.minor
+        store = (f"FDSTORE=1\nFDNAME={name}",) if mounted else ()
+        self._notifier.tell(*store, "READY=1", f"STATUS={self._name_current()} serves", fds=(fd,) if mounted else ())
+
+    def _replace(self, why: str) -> None:
+        """Start a server from the installed code, to take over when it is ready."""
+        if self._successor is not None or self._current is None or self._current.serving_since is None:
+            return
+        _log.info("%s: replacing %s", why, self._name_current())
+        self._gap = None
+        try:
+            self._successor = self._start_server()
+        except StartupError as error:
+            _log.error("%s; %s goes on", error, self._name_current())  # noqa: TRY400 - one line is all there is
+            return
+        self._planned = why
+
+    def _drain_current(self) -> None:
+        """Have the current server end; its successor is ready."""
+        if self._current is None:
+            self._promote()
+        elif self._drained_by is None:
+            self._gap = (time.monotonic(), self._planned)
+            self._drained_by = time.monotonic() + _DRAIN_SECONDS
+            self._current.drain()
+
+    def _promote(self) -> None:
+        """Let the successor serve."""
+        self._drained_by = None
+        self._current, self._successor = self._successor, None
+        if self._current is not None and self._current.ready:
+            self._let_serve(self._current)
+
+    def _give_up(self, server: ServerProcess, why: str) -> None:
+        """Replace a server that does not answer, whether or not it can be killed."""
+        _log.warning("%s %s; killing it", self._name_current(), why)
+        server.kill()
+        deadline = time.monotonic() + _REAP_SECONDS
+        while time.monotonic() < deadline:
+            if os.waitid(os.P_PID, server.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+                break
+            time.sleep(0.005)
+        self._lingering.append(server)
+        self._lost(server, why)
+
+    def _lost(self, server: ServerProcess, why: str) -> None:
+        """Go on after a server that ended without being asked to."""
+        now = time.monotonic()
+        self._drained_by = None
+        self._deaths = self._deaths.after(now - server.serving_since if server.serving_since else 0.0)
+        if self._gap is None:
+            self._gap = (now, why)
+        if self._successor is not None:
+            self._promote()
+            return
+        self._current = None
+        start = self._deaths.next_start
+        if start.host_view:
+            _log.error(
+                "servers keep dying at once: all see the host for %.0f s; next try in %.1f s",
+                HOST_VIEW_SECONDS,
+                start.delay_seconds,
+            )
+        if start.delay_seconds:
+            self._start_at = now + start.delay_seconds
+        else:
+            self._current = self._start_server()
+
+    def _is_unmounted(self) -> bool:
+        """Tell whether the connection has ended, and say what follows from it."""
+        connection = self._connection
+        if connection is None or device.is_connected(connection.fd):
+            return False
+        os.close(connection.fd)
+        self._connection = None
+        if connection.is_mounted():
+            # Aborted through /sys/fs/fuse: the mount is dead.
+            _log.warning("the connection was aborted; mounting anew")
+            self._gap = (time.monotonic(), "connection aborted")
+            self._start_at = time.monotonic()
+        else:
+            _log.info("%s was unmounted", self._config.mount_point)
+            self._exit_status = 0
+        return True
+
+    def _stop(self) -> None:
+        """Leave: for good, or with the connection kept for whoever is started next."""
+        self._exit_status = 0
+        if self._connection is None:
+            return
+        kept = self._notifier.is_heard and is_being_restarted(Path("/proc/self/cgroup").read_text())
+        if kept:
+            _log.info("the service manager keeps the connection for the next start")
+        else:
+            name = STORE_NAME + self._connection.minor
+            self._notifier.tell("STOPPING=1", f"FDSTOREREMOVE=1\nFDNAME={name}")
+            self._connection.unmount()
+            self._state_file.remove()
+        if self._current is not None:
+            self._current.drain()
+
+    def _end(self) -> None:
+        """Leave no server behind."""
+        deadline = time.monotonic() + (_DRAIN_SECONDS if self._exit_status == 0 else 0.0)
+        for server in (self._current, self._successor, *self._lingering):
+            if server is None:
+                continue
+            while time.monotonic() < deadline and server is self._current:
+                if os.waitid(os.P_PID, server.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+                    break
+                time.sleep(0.005)
+            server.kill()
+            server.close()
+        if self._connection is not None and self._exit_status is None:
+            self._connection.unmount()
+
+    def _tell_view(self) -> None:
+        if self._current is not None:
+            self._current.show(host_view=self._host_view or self._deaths.next_start.host_view)
+        self._write_state()
+
+    def _name_current(self) -> str:
+        current = self._current
+        return "no server" if current is None else f"server {current.pid} (generation {current.generation})"
+
+    def _write_state(self) -> None:
+        if self._connection is None or self._current is None:
+            return
+        self._state_file.write(
+            RunState(
+                supervisor_pid=os.getpid(),
+                started_at=self._started_at,
+                mount_point=os.fspath(self._config.mount_point),
+                device=self._connection.mount.device,
+                server_pid=self._current.pid,
+                generation=self._current.generation,
+                host_view=self._host_view,
+                replaced=self._replaced,
+                replacements=tuple(self._replacements),
+            )
+        )
