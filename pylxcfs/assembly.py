@@ -1,5 +1,6 @@
 """Puts together everything between a pid and the bytes it reads; the daemon and pylxcfsctl share it."""
 
+import os
 import resource
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ from pylxcfs.content import ContentService
 from pylxcfs.errors import StartupError
 from pylxcfs.host import HostReader
 from pylxcfs.hosttree import HostTree
+from pylxcfs.ledgerfile import LedgerFile
+from pylxcfs.loadstate import read_boot_id
 from pylxcfs.loadtracker import LoadTracker
 from pylxcfs.mountinfo import parse_mountinfo
 from pylxcfs.processes import Processes
@@ -52,8 +55,16 @@ class Engine:
         self.content.prune()
 
 
-def assemble(view: ViewConfig, proc_root: Path = Path("/proc"), sys_root: Path = Path("/sys")) -> Engine:
-    """Build the engine for this host; raises StartupError where its cgroups cannot be used."""
+def assemble(
+    view: ViewConfig,
+    proc_root: Path = Path("/proc"),
+    sys_root: Path = Path("/sys"),
+    ledgers: Path | None = None,
+) -> Engine:
+    """Build the engine for this host; CPU counters go on from `ledgers` and are kept there.
+
+    Raises StartupError where the host's cgroups cannot be used.
+    """
     try:
         hierarchies = find_hierarchies(parse_mountinfo((proc_root / "self/mountinfo").read_bytes()))
         own = parse_membership("/proc/self/cgroup", (proc_root / "self/cgroup").read_bytes())
@@ -70,7 +81,10 @@ def assemble(view: ViewConfig, proc_root: Path = Path("/proc"), sys_root: Path =
     processes = Processes(host.proc_fd)
     resolver = Resolver(processes, reader)
     tracker = LoadTracker(reader, processes)
-    builder = ViewBuilder(reader, tracker, view)
+    ledger_file = None
+    if ledgers is not None:
+        ledger_file = LedgerFile(ledgers, read_boot_id(proc_root), os.sysconf("SC_NPROCESSORS_CONF"))
+    builder = ViewBuilder(reader, tracker, view, ledger_file)
     content = ContentService(host, reader, resolver, builder, view.cache_ttl_seconds)
     return Engine(hierarchies, resolver, content, cpu_tree, tracker, reader, builder)
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from pylxcfs import __version__
+from pylxcfs import __version__, supervisor
 from pylxcfs.arguments import OneLineParser
 from pylxcfs.config import DEFAULT_CACHE_TTL_SECONDS, DEFAULT_RUNTIME_DIR, Config, ViewConfig
 from pylxcfs.errors import StartupError
@@ -151,7 +151,8 @@ def parse_arguments(argv: Sequence[str] | None = None) -> tuple[Config, list[str
     return config, arguments.not_yet or []
 
 
-def _set_up_logging(level: str) -> None:
+def set_up_logging(level: str) -> None:
+    """Log to stderr what is at least as grave as `level`."""
     handler = logging.StreamHandler()
     handler.setFormatter(_LogFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
@@ -163,13 +164,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         config, not_yet = parse_arguments(argv)
         if os.geteuid() != 0:
             raise StartupError("must be run as root: mounting and reading other processes' cgroups need it")
-        _set_up_logging(config.log_level)
+        set_up_logging(config.log_level)
         for option in not_yet:
             _LOG.warning("%s has no effect yet", option)
-        # Only now: -h and errors in the command line should not wait for trio.
-        from pylxcfs import server  # noqa: PLC0415
-
-        return server.run(config)
+        return supervisor.run(config, sys.argv[1:] if argv is None else argv)
     except StartupError as error:
         print(f"pylxcfs: {error}", file=sys.stderr)  # noqa: T201 - must be seen whatever the log level
         return 1

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Final
 
 DEFAULT_CACHE_TTL_SECONDS: Final = 0.05
+#: A server of a node with 500 containers has a fifth of it.
+DEFAULT_MAX_MEMORY: Final = 256 << 20
 DEFAULT_RUNTIME_DIR: Final = Path("/run")
 
 
@@ -36,6 +38,13 @@ class Config:
     #: None: ``pylxcfs.pid`` in the runtime directory.
     pidfile: Path | None = None
     log_level: str = "INFO"
+    #: Above this resident memory a server is replaced.
+    max_memory: int = DEFAULT_MAX_MEMORY
     #: The host's /proc and /sys; elsewhere only in tests.
     proc_root: Path = Path("/proc")
     sys_root: Path = Path("/sys")
+
+    @property
+    def state_directory(self) -> Path:
+        """Where the processes of this run, and of the next, leave word for each other."""
+        return self.runtime_dir / "pylxcfs"

@@ -11,6 +11,7 @@ import psutil
 
 from pylxcfs.cgroup.membership import container_paths, own_paths, shares_init_cgroup
 from pylxcfs.cgroup.types import CgroupPaths, CgroupReader, Controller, ParseError
+from pylxcfs.loadstate import ContainerKey
 from pylxcfs.processes import PROCESS_GONE, Processes, is_alive
 
 _MAX_CONTAINERS: Final = 4096
@@ -29,6 +30,11 @@ class Container:
     init_pid: int
     init_start_ticks: int
     in_host_pid_namespace: bool
+
+    @property
+    def key(self) -> ContainerKey:
+        """What tells it apart, also over a restart of ours."""
+        return ContainerKey(self.paths, self.init_pid, self.init_start_ticks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +56,7 @@ class Resolver:
         self._host_pid_namespace = processes.namespace("self", "pid")
         self._host_start_ticks: int | None = None
         self._by_namespaces: OrderedDict[tuple[int, int], _Known] = OrderedDict()
-        self._containers: OrderedDict[tuple[CgroupPaths, int, int], Container] = OrderedDict()
+        self._containers: OrderedDict[ContainerKey, Container] = OrderedDict()
         self._dropped: list[Container] = []
         #: Readers that could not be told apart and were given the host's content.
         self.unresolved = 0
@@ -74,7 +80,7 @@ class Resolver:
         """Resolve `container`'s processes anew: its cgroup has gone."""
         for namespaces in [n for n, known in self._by_namespaces.items() if known.container is container]:
             self._forget_namespaces(namespaces)
-        if self._containers.pop(_identity(container), None) is not None:
+        if self._containers.pop(container.key, None) is not None:
             self._dropped.append(container)
 
     def prune(self) -> list[Container]:
@@ -159,7 +165,7 @@ class Resolver:
 
     def _intern(self, container: Container) -> Container:
         """Return the one object for this container, so that caches can be keyed by it."""
-        identity = _identity(container)
+        identity = container.key
         known = self._containers.setdefault(identity, container)
         self._containers.move_to_end(identity)
         if len(self._containers) > _MAX_CONTAINERS:
@@ -175,7 +181,3 @@ class Resolver:
         known = self._by_namespaces.pop(namespaces, None)
         if known is not None:
             os.close(known.init_pidfd)
-
-
-def _identity(container: Container) -> tuple[CgroupPaths, int, int]:
-    return (container.paths, container.init_pid, container.init_start_ticks)

@@ -58,7 +58,7 @@ class LoadTracker:
         """Return all averages, also those restored that nobody has asked for yet; safe in every thread."""
         # One step of the interpreter: no thread can change the dictionary in between.
         followed = [*self._followed.items()]
-        return {**self._restored.copy(), **{_key(container): known.load for container, known in followed}}
+        return {**self._restored.copy(), **{container.key: known.load for container, known in followed}}
 
     def restore(self, loads: Mapping[ContainerKey, LoadAverage]) -> None:
         """Continue these when their containers are read, unless that is longer away than we follow any."""
@@ -106,7 +106,7 @@ class LoadTracker:
         self._followed.pop(container, None)
 
     def _begin(self, container: Container, uptime_usec: int, now: float) -> _Followed:
-        restored = self._restored.pop(_key(container), None)
+        restored = self._restored.pop(container.key, None)
         if restored is not None and now - restored.due < _FOLLOW_UNREAD_SECONDS:
             return self._sample(container, restored, now, read_at=now)
         mean = self._mean_load(container, uptime_usec)
@@ -137,7 +137,3 @@ class LoadTracker:
         except CgroupError:
             return 0
         return sum(usage) * FIXED_1 // max(1, uptime_usec)
-
-
-def _key(container: Container) -> ContainerKey:
-    return ContainerKey(container.paths, container.init_pid, container.init_start_ticks)

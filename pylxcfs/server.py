@@ -1,72 +1,166 @@
-"""The serving process: everything is built here and passed in."""
+"""The serving process: everything is built here and passed in.
+
+Started by the supervisor as ``python -m pylxcfs.server GENERATION ARGUMENTS…``, with its end of the socket
+pair as descriptor 3 (pylxcfs/supervision.py). A server whose supervisor has died becomes the supervisor.
+"""
 
 import contextlib
 import gc
 import logging
+import os
 import signal
+import socket
+import sys
+from collections.abc import Sequence
+from enum import Enum
 from typing import Final
 
 import trio
 
 from pylxcfs import __version__
 from pylxcfs.assembly import Engine, assemble
+from pylxcfs.cli import parse_arguments, set_up_logging
 from pylxcfs.config import Config
-from pylxcfs.fuse.connection import Connection, open_connection, parse_mount_options, prepare_mount_point
+from pylxcfs.errors import StartupError
+from pylxcfs.fuse.connection import minor_at
 from pylxcfs.fuse.filesystem import FileSystem
+from pylxcfs.fuse.passes import Passes
 from pylxcfs.fuse.session import Session
 from pylxcfs.fuse.tree import Tree
 from pylxcfs.loadstate import LoadFile, read_boot_id
 from pylxcfs.loadtracker import STEP_SECONDS
-from pylxcfs.pidfile import PidFile
 from pylxcfs.procfiles.table import VIRTUAL_FILES
+from pylxcfs.serverprocess import python_command, python_environment
+from pylxcfs.supervision import (
+    ALIVE,
+    ALIVE_SECONDS,
+    CONTROL_FD,
+    DRAIN,
+    GO,
+    HOST_VIEW,
+    MAX_MESSAGE,
+    OWN_VIEW,
+    READY,
+    STORE_NAME,
+)
+from pylxcfs.systemd import pass_descriptor
 
 _log = logging.getLogger(__name__)
 _PRUNE_SECONDS: Final = 5.0
-_SAVE_SECONDS: Final = 60.0
-_STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_SAVE_SECONDS: Final = 5.0
+#: How long the serving thread may take to come to an end before the process goes on without it.
+_STOP_SECONDS: Final = 1.0
 
 
-def run(config: Config) -> int:
-    """Mount, serve until told to stop or unmounted, and clean up; raises StartupError."""
-    options = parse_mount_options(",".join(config.mount_options))
-    with contextlib.ExitStack() as cleanup:
-        cleanup.enter_context(PidFile(config.pidfile or config.runtime_dir / "pylxcfs.pid"))
-        # Before mounting: what is looked up by path from here on may be below our own mount, and wait for us.
-        engine = assemble(config.view, config.proc_root, config.sys_root)
-        saved = LoadFile(config.runtime_dir / "pylxcfs/load.json", read_boot_id(config.proc_root))
-        engine.loads.restore(saved.load())
-        prepare_mount_point(config.mount_point)
-        connection = open_connection(config.mount_point, options)
-        cleanup.callback(connection.unmount)
-        file_system = FileSystem(Tree(VIRTUAL_FILES, engine.cpu_tree), engine.content)
-        _log_start(config, engine)
-        # What is here now stays; the collector need not walk it again while a reader waits.
-        gc.collect()
-        gc.freeze()
-        trio.run(_serve, Session(connection.fd, file_system), connection, engine, saved)
-        saved.save(engine.loads.snapshot())
-        _log.info("stopped serving %s", config.mount_point)
+class _End(Enum):
+    """Why serving ended."""
+
+    UNMOUNTED = "unmounted"
+    DRAINED = "drained"
+    ORPHANED = "orphaned"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serve; return the exit status."""
+    generation, *arguments = sys.argv[1:] if argv is None else argv
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        config, _ = parse_arguments(arguments)
+        set_up_logging(config.log_level)
+        with socket.socket(fileno=CONTROL_FD) as control:
+            control.set_inheritable(False)
+            return _run(config, control, int(generation), arguments)
+    except StartupError as error:
+        print(f"pylxcfs: {error}", file=sys.stderr)  # noqa: T201 - must be seen whatever the log level
+        return 1
+
+
+def _run(config: Config, control: socket.socket, generation: int, arguments: Sequence[str]) -> int:
+    """Build everything, wait for the word to go, and serve; raises StartupError."""
+    # Before anything is mounted: what is looked up by path from then on may be below our own mount.
+    engine = assemble(config.view, config.proc_root, config.sys_root, config.state_directory / "ledgers")
+    passes = Passes(config.state_directory / "passes")
+    file_system = FileSystem(Tree(VIRTUAL_FILES, engine.cpu_tree), engine.content, passes)
+    # What is here now stays; the collector need not walk it again while a reader waits.
+    gc.collect()
+    gc.freeze()
+    control.send(READY)
+    device_fd = _wait_for_connection(control, engine)
+    if device_fd is None:
+        return 0
+    if generation == 1:
+        passes.clear()
+        _log_start(engine)
+    # Only now: the server before us has saved them at its very end.
+    saved = LoadFile(config.state_directory / "load.json", read_boot_id(config.proc_root))
+    engine.loads.restore(saved.load())
+    end = trio.run(_serve, Session(device_fd, file_system), control, engine, saved)
+    saved.save(engine.loads.snapshot())
+    if end is _End.ORPHANED:
+        _become_supervisor(config, device_fd, arguments)
     return 0
 
 
-async def _serve(loop: Session, connection: Connection, engine: Engine, saved: LoadFile) -> None:
+def _wait_for_connection(control: socket.socket, engine: Engine) -> int | None:
+    """Return the descriptor to serve; None if the supervisor has gone."""
+    while True:
+        word, fds, _, _ = socket.recv_fds(control, MAX_MESSAGE, 1)
+        if word == GO and fds:
+            os.set_inheritable(fds[0], False)  # noqa: FBT003 - the function's own interface
+            return fds[0]
+        if not word:
+            return None
+        _obey_view(word, engine)
+
+
+async def _serve(loop: Session, control: socket.socket, engine: Engine, saved: LoadFile) -> _End:
     """Run the serving thread, and the control plane beside it."""
-    async with trio.open_nursery() as control:
-        control.start_soon(_stop_on_signal, loop, connection)
-        control.start_soon(_prune, loop, engine)
-        control.start_soon(_follow_loads, loop, engine)
-        control.start_soon(_save_loads, engine, saved)
-        await trio.to_thread.run_sync(loop.run)
-        control.cancel_scope.cancel()
+    end = _End.UNMOUNTED
+
+    async def obey() -> None:
+        nonlocal end
+        end = await _obey(loop, control, engine)
+        # A thread that hangs is left behind: the process ends all the same.
+        nursery.cancel_scope.deadline = trio.current_time() + _STOP_SECONDS
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(obey)
+        nursery.start_soon(_say_alive, loop, control)
+        nursery.start_soon(_prune, loop, engine)
+        nursery.start_soon(_follow_loads, loop, engine)
+        nursery.start_soon(_save_loads, engine, saved)
+        await trio.to_thread.run_sync(loop.run, abandon_on_cancel=True)
+        nursery.cancel_scope.cancel()
+    return end
 
 
-async def _stop_on_signal(loop: Session, connection: Connection) -> None:
-    with trio.open_signal_receiver(*_STOP_SIGNALS) as signals:
-        async for number in signals:
-            _log.info("%s: unmounting", signal.Signals(number).name)
-            connection.unmount()
+async def _obey(loop: Session, control: socket.socket, engine: Engine) -> _End:
+    """Do what the supervisor says until serving has to end."""
+    while True:
+        await trio.lowlevel.wait_readable(control)
+        word = control.recv(MAX_MESSAGE)
+        if word == DRAIN or not word:
             loop.stop()
-            return
+            return _End.DRAINED if word else _End.ORPHANED
+        loop.post(lambda word=word: _obey_view(word, engine))  # type: ignore[misc]
+
+
+def _obey_view(word: bytes, engine: Engine) -> None:
+    if word in {HOST_VIEW, OWN_VIEW}:
+        engine.content.show_host(on=word == HOST_VIEW)
+
+
+async def _say_alive(loop: Session, control: socket.socket) -> None:
+    """Have the serving thread say that it is alive: if that thread hangs, it does not."""
+
+    def say() -> None:
+        # Nobody to hear it: we are about to be told.
+        with contextlib.suppress(OSError):
+            control.send(ALIVE, socket.MSG_DONTWAIT)
+
+    while True:
+        loop.post(say)
+        await trio.sleep(ALIVE_SECONDS)
 
 
 async def _prune(loop: Session, engine: Engine) -> None:
@@ -85,13 +179,28 @@ async def _follow_loads(loop: Session, engine: Engine) -> None:
 async def _save_loads(engine: Engine, saved: LoadFile) -> None:
     while True:
         await trio.sleep(_SAVE_SECONDS)
-        saved.save(engine.loads.snapshot())
+        if not engine.loads.idle:
+            saved.save(engine.loads.snapshot())
 
 
-def _log_start(config: Config, engine: Engine) -> None:
+def _become_supervisor(config: Config, device_fd: int, arguments: Sequence[str]) -> None:
+    """Execute the daemon's program in this process, with the connection; returns only if that fails."""
+    minor = minor_at(config.mount_point)
+    if minor is None:
+        return
+    _log.warning("the supervisor has died; server %d takes its place", os.getpid())
+    command = python_command("pylxcfs.cli", *arguments)
+    environment = python_environment() | pass_descriptor(STORE_NAME + minor, device_fd)
+    os.execve(command[0], command, environment)  # noqa: S606 - no shell is wanted
+
+
+def _log_start(engine: Engine) -> None:
     _log.info("version %s", __version__)
     _log.info("hierarchies:")
     for number, hierarchy in enumerate(engine.hierarchies):
         names = ",".join(hierarchy.names) or "cgroup2"
         _log.info("%3d: %-24s %s", number, names, hierarchy.mount_point)
-    _log.info("serving %s", config.mount_point)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

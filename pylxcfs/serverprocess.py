@@ -40,6 +40,10 @@ class ServerProcess:
         self.generation = generation
         #: Whether it waits for `go`, or has been told.
         self.ready = False
+        #: Whether its end of the socket is closed: it has died, as SIGCHLD will tell.
+        self.hung_up = False
+        #: Whether it has been heard of since it was told to serve.
+        self.serves = False
         #: When it was told to serve (monotonic clock), None before.
         self.serving_since: float | None = None
         #: How often in a row the supervisor has looked and not heard from it.
@@ -65,8 +69,11 @@ class ServerProcess:
         try:
             while word := self.control.recv(MAX_MESSAGE):
                 words.append(word)
-        except (BlockingIOError, ConnectionError):
+        except BlockingIOError:
+            return words
+        except ConnectionError:
             pass
+        self.hung_up = True
         return words
 
     def go(self, device_fd: int, *, host_view: bool) -> None:

@@ -21,6 +21,9 @@ DRAIN: Final = b"drain"
 HOST_VIEW: Final = b"host-view"
 OWN_VIEW: Final = b"own-view"
 
+#: Names the connection where descriptors are kept, followed by the minor number of the mount's device.
+STORE_NAME: Final = "pylxcfs-"
+
 MAX_MESSAGE: Final = 64
 #: How often a server says that it is alive.
 ALIVE_SECONDS: Final = 0.25

@@ -27,10 +27,10 @@ from pylxcfs.fuse.connection import (
     prepare_mount_point,
 )
 from pylxcfs.pidfile import PidFile
-from pylxcfs.restarts import HOST_VIEW_SECONDS, Deaths, Start
+from pylxcfs.restarts import HOST_VIEW_SECONDS, Deaths
 from pylxcfs.runstate import Replacement, RunState, StateFile, is_server
 from pylxcfs.serverprocess import ServerProcess
-from pylxcfs.supervision import ALIVE, READY
+from pylxcfs.supervision import ALIVE, READY, STORE_NAME
 from pylxcfs.systemd import Notifier, inherited_descriptors, is_being_restarted, watchdog_seconds
 
 _log = logging.getLogger(__name__)
@@ -44,8 +44,6 @@ _DRAIN_SECONDS: Final = 2.0
 _REAP_SECONDS: Final = 0.2
 _MEMORY_SECONDS: Final = 5.0
 _REMEMBERED: Final = 50
-#: Names the connection in a store of descriptors, followed by the minor number of the mount's device.
-STORE_NAME: Final = "pylxcfs-"
 _STOP_SIGNALS: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 _SIGNALS: Final = (*_STOP_SIGNALS, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCHLD)
 
@@ -108,6 +106,8 @@ class Supervisor:
         self._start_at: float | None = None
         #: Since when nobody serves, and why.
         self._gap: tuple[float, str] | None = None
+        #: Why the current one is to be replaced, and until when it has to end for that.
+        self._planned = ""
         self._drained_by: float | None = None
         #: Killed, but not seen to end.
         self._lingering: list[ServerProcess] = []
@@ -153,6 +153,9 @@ class Supervisor:
         for word in server.receive():
             if word == ALIVE:
                 server.silent_ticks = 0
+                if not server.serves:
+                    server.serves = True
+                    self._serves(server)
             elif word == READY:
                 server.ready = True
                 if server is self._current:
@@ -212,25 +215,14 @@ class Supervisor:
 
     def _tick(self, now: float) -> None:
         """Look after what no event tells of."""
-        current = self._current
-        if current is None:
-            if self._start_at is not None and now >= self._start_at:
-                self._start_at = None
-                self._current = self._start_server()
-        elif current.serving_since is None:
-            if now - current.started_at > _START_SECONDS:
-                self._give_up(current, f"did not start within {_START_SECONDS:.0f} s")
-        elif self._drained_by is not None:
-            if now > self._drained_by:
-                self._give_up(current, "did not stop in time")
-        else:
-            current.silent_ticks += 1
-            if current.silent_ticks >= _HUNG_TICKS:
-                self._give_up(current, f"did nothing for {_HUNG_TICKS * _TICK_SECONDS:.2f} s")
+        if self._current is not None:
+            self._look_at(self._current, now)
+        elif self._start_at is not None and now >= self._start_at:
+            self._start_at = None
+            self._current = self._start_server()
         successor = self._successor
         if successor is not None and not successor.ready and now - successor.started_at > _START_SECONDS:
             successor.kill()
-        self._look_at_memory(now)
         if self._host_until and now >= self._host_until:
             self._host_until = 0.0
             self._deaths = Deaths()
@@ -239,13 +231,24 @@ class Supervisor:
             self._watchdog_at = now + self._watchdog_seconds / 3
             self._notifier.tell("WATCHDOG=1")
 
-    def _look_at_memory(self, now: float) -> None:
-        if self._current is None or now < self._memory_at:
+    def _look_at(self, current: ServerProcess, now: float) -> None:
+        """Find out whether the current server hangs, or takes too much memory."""
+        if current.serving_since is None:
+            if now - current.started_at > _START_SECONDS:
+                self._give_up(current, f"did not start within {_START_SECONDS:.0f} s")
             return
-        self._memory_at = now + _MEMORY_SECONDS
-        resident = self._current.resident_bytes()
-        if resident > self._config.max_memory and self._current.serving_since is not None:
-            self._replace(f"{resident >> 20} MiB of memory")
+        if self._drained_by is not None:
+            if now > self._drained_by:
+                self._give_up(current, "did not stop in time")
+            return
+        current.silent_ticks += 1
+        if current.silent_ticks >= _HUNG_TICKS:
+            self._give_up(current, f"did nothing for {_HUNG_TICKS * _TICK_SECONDS:.2f} s")
+        elif now >= self._memory_at:
+            self._memory_at = now + _MEMORY_SECONDS
+            resident = current.resident_bytes()
+            if resident > self._config.max_memory:
+                self._replace(f"{resident >> 20} MiB of memory")
 
     # What is done about it.
 
@@ -272,32 +275,37 @@ class Supervisor:
             own = device.clone(fd)
             server.go(own, host_view=host_view)
             os.close(own)
-        now = time.monotonic()
         if start.host_view:
-            self._host_until = now + HOST_VIEW_SECONDS
+            self._host_until = time.monotonic() + HOST_VIEW_SECONDS
+        self._write_state()
+        if mounted:
+            name = STORE_NAME + self._connection.minor
+            self._notifier.tell("FDSTORE=1", f"FDNAME={name}", fds=(fd,))
+
+    def _serves(self, server: ServerProcess) -> None:
+        """Make known that a server has begun to serve."""
+        name = f"server {server.pid} (generation {server.generation})"
         if self._gap is None:
             _log.info("serving %s", self._config.mount_point)
         else:
             since, why = self._gap
             self._gap = None
+            gap_seconds = time.monotonic() - since
             self._replaced += 1
-            self._replacements.append(Replacement(time.time(), why, now - since))
-            _log.info("%s serves after %.0f ms", self._name_current(), (now - since) * 1000)
-        self._write_state()
-        name = STORE_NAME + self._connection.minor
-        store = (f"FDSTORE=1\nFDNAME={name}",) if mounted else ()
-        self._notifier.tell(*store, "READY=1", f"STATUS={self._name_current()} serves", fds=(fd,) if mounted else ())
+            self._replacements.append(Replacement(time.time(), why, gap_seconds))
+            _log.info("%s serves after %.0f ms", name, gap_seconds * 1000)
+            self._write_state()
+        self._notifier.tell("READY=1", f"STATUS={name} serves")
 
     def _replace(self, why: str) -> None:
         """Start a server from the installed code, to take over when it is ready."""
         if self._successor is not None or self._current is None or self._current.serving_since is None:
             return
         _log.info("%s: replacing %s", why, self._name_current())
-        self._gap = None
         try:
             self._successor = self._start_server()
         except StartupError as error:
-            _log.error("%s; %s goes on", error, self._name_current())  # noqa: TRY400 - one line is all there is
+            _log.error("%s; %s goes on", error, self._name_current())
             return
         self._planned = why
 
@@ -425,3 +433,48 @@ class Supervisor:
                 replacements=tuple(self._replacements),
             )
         )
+
+
+_NOTHING_BEFORE: Final = RunState(0, 0.0, "", "", 0, 0, host_view=False, replaced=0)
+
+
+def _left_descriptors() -> dict[str, int]:
+    """Return what was kept for us, by the minor number of the mount's device."""
+    kept = inherited_descriptors()
+    return {name.removeprefix(STORE_NAME): fd for name, fd in kept.items() if name.startswith(STORE_NAME)}
+
+
+def _end_orphan(before: RunState | None) -> None:
+    """Kill the server of a supervisor that has died, if it is still there: nobody watches it."""
+    # We hold the lock, so that supervisor has gone. We may be it, after it was executed again by its server.
+    if before is not None and before.server_pid != os.getpid() and is_server(before.server_pid):
+        _log.warning("killing server %d, which an earlier supervisor has left", before.server_pid)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(before.server_pid, signal.SIGKILL)
+
+
+def _describe(code: int) -> str:
+    """Say how a process ended, from its exit code as `os.waitstatus_to_exitcode` gives it."""
+    if code >= 0:
+        return f"ended with status {code}"
+    try:
+        return f"was killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"was killed by signal {-code}"
+
+
+@contextlib.contextmanager
+def _received_signals() -> Iterator[socket.socket]:
+    """Have the signals that we know arrive as bytes in a socket, for the length of a ``with`` block."""
+    ours, kernels = socket.socketpair()
+    with ours, kernels:
+        ours.setblocking(False)  # noqa: FBT003 - the socket's own interface
+        kernels.setblocking(False)  # noqa: FBT003
+        before = {number: signal.signal(number, lambda *_: None) for number in _SIGNALS}
+        previous = signal.set_wakeup_fd(kernels.fileno(), warn_on_full_buffer=False)
+        try:
+            yield ours
+        finally:
+            signal.set_wakeup_fd(previous)
+            for number, handler in before.items():
+                signal.signal(number, handler)

@@ -35,7 +35,7 @@ class Notifier:
 
 
 def inherited_descriptors() -> dict[str, int]:
-    """Return the descriptors that this process was started with, by name; they are closed at exec from now on."""
+    """Return the descriptors that this process was started with, by name; no child inherits them."""
     if os.environ.get("LISTEN_PID") != str(os.getpid()):
         return {}
     count = int(os.environ.get("LISTEN_FDS", "0"))
@@ -78,7 +78,7 @@ def is_being_restarted(membership: str) -> bool:
         return False
     command = ["systemctl", "list-jobs", "--no-legend", "--plain", "--no-pager", unit[1]]
     try:
-        jobs = subprocess.run(command, capture_output=True, text=True, check=False, timeout=5)  # noqa: S603, S607
+        jobs = subprocess.run(command, capture_output=True, text=True, check=False, timeout=5)  # noqa: S603
     except (OSError, subprocess.TimeoutExpired):
         return False
     # "123 pylxcfs.service restart running"

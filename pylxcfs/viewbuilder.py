@@ -16,6 +16,7 @@ from pylxcfs.config import ViewConfig
 from pylxcfs.containers import Container
 from pylxcfs.cputime import Ledger, Sample, advance, open_ledger
 from pylxcfs.host import HostSnapshot
+from pylxcfs.ledgerfile import LedgerFile
 from pylxcfs.loadtracker import LoadTracker
 from pylxcfs.procfiles.table import VirtualFile
 from pylxcfs.view import CpuView, LoadView, MemoryView, ResourceView
@@ -32,8 +33,18 @@ class ViewBuilder:
     counters (docs/adr/0003-cpu-counters-as-a-ledger.md).
     """
 
-    def __init__(self, reader: CgroupReader, tracker: LoadTracker, config: ViewConfig) -> None:
-        """Read through `reader`, follow loads with `tracker`, show as `config` says."""
+    def __init__(
+        self,
+        reader: CgroupReader,
+        tracker: LoadTracker,
+        config: ViewConfig,
+        ledger_file: LedgerFile | None = None,
+    ) -> None:
+        """Read through `reader`, follow loads with `tracker`, show as `config` says.
+
+        Ledgers go on where those in `ledger_file` ended.
+        """
+        self._file = ledger_file
         self._reader = reader
         self._tracker = tracker
         self._config = config
@@ -56,6 +67,8 @@ class ViewBuilder:
     def forget(self, container: Container) -> None:
         """Drop what is kept for `container`."""
         self._ledgers.pop(container, None)
+        if self._file is not None:
+            self._file.forget(container.key)
         self._tracker.forget(container)
 
     def _memory(self, container: Container, host: HostSnapshot) -> MemoryView:
@@ -76,8 +89,12 @@ class ViewBuilder:
         else:
             sample = Sample(uptime_usec, visible, stats.used, quota=quota)
         ledger = self._ledgers.get(container)
+        if ledger is None and self._file is not None:
+            ledger = self._file.load(container.key)
         ledger = open_ledger(sample) if ledger is None else advance(ledger, sample)
         self._ledgers[container] = ledger
+        if self._file is not None:
+            self._file.save(container.key, ledger)
         return CpuView(ledger.times)
 
     def _load(self, container: Container, uptime_usec: int) -> LoadView:

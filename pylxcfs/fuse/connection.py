@@ -12,21 +12,20 @@ import errno
 import logging
 import os
 import stat
-import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from pylxcfs.errors import StartupError
+from pylxcfs.fuse import device
 from pylxcfs.mountinfo import Mount, parse_mountinfo
 
 _LOG: Final = logging.getLogger(__name__)
 
 #: What tools look for to find lxcfs; ours is told apart by its source.
 FILE_SYSTEM_TYPE: Final = "fuse.lxcfs"
-_DEV_FUSE: Final = "/dev/fuse"
 _MOUNTINFO: Final = "/proc/self/mountinfo"
 #: How long a server may take to answer before it counts as hanging.
 _ANSWER_SECONDS: Final = 5.0
@@ -105,14 +104,23 @@ class Connection:
     #: The mount as the kernel listed it right after it was made.
     mount: Mount
 
+    @property
+    def minor(self) -> str:
+        """The minor number of the mount's device, as in /sys/fs/fuse/connections."""
+        return self.mount.device.partition(":")[2]
+
+    def is_mounted(self) -> bool:
+        """Tell whether the mount is still what is seen at its place, alive or dead."""
+        top = mount_at(self.mount_point)
+        # Mount ids and device numbers are used again by the kernel, hardly both for the same directory.
+        return top is not None and (top.mount_id, top.device) == (self.mount.mount_id, self.mount.device)
+
     def unmount(self) -> bool:
         """Unmount, lazily while files are open; False if the mount is gone or covered by another one.
 
         The descriptor stays open: it belongs to the session that serves it.
         """
-        top = mount_at(self.mount_point)
-        # Mount ids and device numbers are used again by the kernel, hardly both for the same directory.
-        if top is None or (top.mount_id, top.device) != (self.mount.mount_id, self.mount.device):
+        if not self.is_mounted():
             return False
         try:
             _umount(self.mount_point, _UMOUNT_NOFOLLOW)
@@ -158,6 +166,15 @@ def mount_at(path: Path) -> Mount | None:
     return topmost(parse_mountinfo(Path(_MOUNTINFO).read_bytes()), path)
 
 
+def minor_at(path: Path) -> str | None:
+    """Return the minor number of the device of the mount at `path`, None if there is no such."""
+    try:
+        top = mount_at(_real(path))
+    except StartupError:
+        return None
+    return None if top is None else top.device.partition(":")[2]
+
+
 def prepare_mount_point(path: Path) -> None:
     """Make `path` fit to be mounted on, or raise StartupError; dead mounts on it are taken away."""
     real = _real(path)
@@ -181,10 +198,10 @@ def open_connection(path: Path, options: MountOptions) -> Connection:
     """
     real = _real(path)
     try:
-        fd = os.open(_DEV_FUSE, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
+        fd = device.open_device()
     except OSError as error:
         raise StartupError(
-            f"cannot open {_DEV_FUSE}: {error.strerror} (module fuse not loaded, or device not allowed?)"
+            f"cannot open {device.PATH}: {error.strerror} (module fuse not loaded, or device not allowed?)"
         ) from error
     try:
         _mount(options.source, real, FILE_SYSTEM_TYPE, options.flags, _mount_data(fd, options))
@@ -197,6 +214,22 @@ def open_connection(path: Path, options: MountOptions) -> Connection:
         os.close(fd)
         raise StartupError(f"the mount on {path} was replaced by another one in the same moment")
     return Connection(fd, real, mount)
+
+
+def find_connection(path: Path, descriptors: Mapping[str, int]) -> Connection | None:
+    """Return the connection of the mount at `path`, if its descriptor is among those that somebody has kept.
+
+    `descriptors` are by the minor number of their mounts' devices; those of other mounts are closed.
+    """
+    real = _real(path) if descriptors else path
+    top = mount_at(real) if descriptors else None
+    found = None
+    for minor, fd in descriptors.items():
+        if top is not None and top.device == f"0:{minor}" and device.is_connected(fd):
+            found = Connection(fd, real, top)
+        else:
+            os.close(fd)
+    return found
 
 
 def _clear_fuse_mounts(path: Path, real: Path) -> None:
@@ -223,6 +256,9 @@ def _clear_fuse_mounts(path: Path, real: Path) -> None:
 
 def _ask(path: Path) -> int | None:
     """Return the errno of the file system at `path`, 0 for none; None if it does not answer."""
+    # Only where something is mounted already: it would make up a tenth of the supervisor.
+    import subprocess  # noqa: PLC0415
+
     # In a process of its own: a request that a hanging server has taken cannot be called off, not even by
     # SIGKILL, and whoever waits for it could not exit.
     child = subprocess.Popen([sys.executable, "-ISc", _PROBE, path], stdin=subprocess.DEVNULL)  # noqa: S603 - ours

@@ -18,6 +18,7 @@ from pylxcfs.content import ContentService
 from pylxcfs.fuse import wire
 from pylxcfs.fuse.handles import Handles, Listing, OpenFile, OpenHostFile, Readable
 from pylxcfs.fuse.node import Node
+from pylxcfs.fuse.passes import Passes, first_serial, length_of
 from pylxcfs.fuse.tree import Tree
 from pylxcfs.fuse.wire import Handle, Inode, Opcode, Request
 from pylxcfs.hosttree import HostTreeError
@@ -40,12 +41,14 @@ class FuseError(Exception):
 class FileSystem:
     """Answers the kernel from the tree and the content service."""
 
-    def __init__(self, tree: Tree, content: ContentService) -> None:
-        """Serve `tree`, with the virtual files' content from `content`."""
+    def __init__(self, tree: Tree, content: ContentService, passes: Passes) -> None:
+        """Serve `tree`, with the virtual files' content from `content`; go on with `passes`."""
         self._tree = tree
         self._content = content
-        self._files: Handles[Readable] = Handles()
-        self._listings: Handles[Listing] = Handles()
+        self._passes = passes
+        serial = first_serial(time.clock_gettime_ns(time.CLOCK_BOOTTIME))
+        self._files: Handles[Readable] = Handles(serial)
+        self._listings: Handles[Listing] = Handles(serial)
         self._last_logged = -_LOG_INTERVAL_SECONDS
         self._handlers: Mapping[int, _Handler] = {
             Opcode.INIT: self._init,
@@ -96,6 +99,13 @@ class FileSystem:
                 _log.exception("FUSE request %d failed; its reader gets EIO", request.opcode)
             return errno.EIO, b""
 
+    def take_back(self, request: Request, body: bytes) -> None:
+        """Undo an answer that nobody has waited for."""
+        if request.opcode == Opcode.OPEN:
+            self._files.remove(wire.parse_open(body))
+        elif request.opcode == Opcode.OPENDIR:
+            self._listings.remove(wire.parse_open(body))
+
     def _init(self, request: Request) -> bytes:
         """Agree on a version."""
         major, minor, max_readahead, _flags = request.unpack(wire.INIT_IN)
@@ -134,31 +144,26 @@ class FileSystem:
         """Render the file for who asks; whoever reads may be another process, and the asker gone."""
         node = self._node(request.inode)
         flags, _open_flags = request.unpack(wire.OPEN_IN)
-        opened: Readable
         if node.in_sysfs and flags & os.O_ACCMODE != os.O_RDONLY:
             raise FuseError(errno.EACCES)
-        if node.file is not None:
-            container, content = self._content.open(node.file, request.pid)
-            opened = OpenFile(self._content, node.file, container, content)
-        elif node.host_path is None or node.is_directory:
-            raise FuseError(errno.EISDIR)
-        else:
-            opened = OpenHostFile(self._tree.cpu_tree, node.host_path)
-        return wire.pack_open(self._files.add(opened), wire.OPEN_DIRECT_IO)
+        opened = self._open_for(node, request.pid)
+        return wire.pack_open(self._files.add(opened, opened.length), wire.OPEN_DIRECT_IO)
 
     def _read(self, request: Request) -> bytes:
         """Return a part of the file, but only to a process that reads (docs/adr/0009-no-page-cache.md)."""
         handle, offset, size, read_flags = request.unpack(wire.READ_IN)
         if not read_flags & wire.READ_LOCKOWNER:
             raise FuseError(errno.EINVAL)
-        opened = self._files.get(Handle(handle))
-        if opened is None:
-            raise FuseError(errno.EBADF)
-        return opened.read(offset, size)
+        opened = self._files.get(Handle(handle)) or self._go_on(request, Handle(handle), offset)
+        content = opened.read(offset, size)
+        if opened.unkept is not None:
+            self._passes.keep(Handle(handle), opened.unkept)
+        return content
 
     def _release(self, request: Request) -> bytes:
         """Close a file."""
-        self._files.remove(Handle(request.unpack(wire.HANDLE_IN)[0]))
+        handle = Handle(request.unpack(wire.HANDLE_IN)[0])
+        self._passes.drop(handle, foreign=not self._files.remove(handle))
         return b""
 
     def _open_directory(self, request: Request) -> bytes:
@@ -174,7 +179,9 @@ class FileSystem:
         handle, start, size, _read_flags = request.unpack(wire.READ_IN)
         listing = self._listings.get(Handle(handle))
         if listing is None:
-            raise FuseError(errno.EBADF)
+            # Opened at an earlier server. Numbers in a listing are places, and the places are the same.
+            listing = self._list(self._node(request.inode), request.pid)
+            self._listings.adopt(Handle(handle), listing)
         return wire.pack_directory(listing, start, size)
 
     def _release_directory(self, request: Request) -> bytes:
@@ -207,6 +214,28 @@ class FileSystem:
         if new_name in self._node(directory).children:
             raise FuseError(errno.EPERM)
         raise self._no_new_name(directory)
+
+    def _open_for(self, node: Node, pid: int) -> Readable:
+        """Open a file as `pid` is to see it."""
+        if node.file is not None:
+            container, content = self._content.open(node.file, pid)
+            return OpenFile(self._content, node.file, container, content)
+        if node.host_path is None or node.is_directory:
+            raise FuseError(errno.EISDIR)
+        return OpenHostFile(self._tree.cpu_tree, node.host_path)
+
+    def _go_on(self, request: Request, handle: Handle, offset: int) -> Readable:
+        """Return the file that was opened at an earlier server, in the state in which its reader left it."""
+        node = self._node(request.inode)
+        opened = self._open_for(node, request.pid)
+        if isinstance(opened, OpenFile):
+            begun = self._passes.take(handle) if offset else None
+            if begun is None and offset >= length_of(handle) > 0:
+                # Not kept, so its reader has had everything and asks whether there is more.
+                begun = b""
+            opened.go_on(length_of(handle), begun)
+        self._files.adopt(handle, opened)
+        return opened
 
     def _node(self, inode: Inode) -> Node:
         node = self._tree.node(inode)

@@ -9,6 +9,7 @@ from typing import Generic, Protocol, TypeVar
 from pylxcfs.cgroup.types import CgroupGone
 from pylxcfs.containers import Container
 from pylxcfs.content import ContentService
+from pylxcfs.fuse.passes import UNKNOWN_LENGTH, number_handle
 from pylxcfs.fuse.wire import Attributes, Handle
 from pylxcfs.hosttree import HostReadError, HostTree, HostTreeError
 from pylxcfs.procfiles.table import VirtualFile
@@ -22,6 +23,14 @@ Listing = Sequence[tuple[bytes, Attributes]]
 class Readable(Protocol):
     """An open file."""
 
+    @property
+    def length(self) -> int:
+        """The length of the content of the present pass."""
+
+    @property
+    def unkept(self) -> bytes | None:
+        """Content that a server after us would need to go on with this pass, if it has not been told yet."""
+
     def read(self, offset: int, size: int) -> bytes:
         """Return a slice; a read from the start begins a new pass with new content, as in /proc."""
 
@@ -29,24 +38,46 @@ class Readable(Protocol):
 class OpenFile:
     """An open virtual file, with the content of its present pass."""
 
-    __slots__ = ("_container", "_content", "_file", "_fresh", "_service")
+    __slots__ = ("_container", "_content", "_file", "_fresh", "_service", "_told_length", "unkept")
 
     def __init__(
         self, service: ContentService, file: VirtualFile, container: Container | None, content: bytes
     ) -> None:
         """Keep what was rendered when the file was opened."""
+        self.unkept: bytes | None = content if len(content) >= UNKNOWN_LENGTH else None
+        self._told_length = len(content)
         self._service = service
         self._file = file
         self._container = container
         self._content = content
         self._fresh = True
 
+    @property
+    def length(self) -> int:
+        """The length of the content of the present pass."""
+        return len(self._content)
+
+    def go_on(self, told_length: int, begun: bytes | None) -> None:
+        """Take over from an earlier server, whose handle tells `told_length`; `begun` is its present pass."""
+        self._told_length = told_length
+        if begun is not None:
+            self._content = begun
+            self._fresh = False
+
     def read(self, offset: int, size: int) -> bytes:
         """Return a slice; a read from the start begins a new pass with new content, as in /proc."""
-        if offset == 0 and not self._fresh:
-            # A container that has ended meanwhile keeps what it last said.
-            with suppress(CgroupGone):
-                self._content = self._service.read(self._file, self._container)
+        if offset == 0:
+            if not self._fresh:
+                # A container that has ended meanwhile keeps what it last said.
+                with suppress(CgroupGone):
+                    self._content = self._service.read(self._file, self._container)
+            length = len(self._content)
+            # The whole at once needs no memory, if the handle tells how long it was.
+            self.unkept = self._content if size < length or length != self._told_length else None
+        elif self._fresh:
+            self.unkept = self._content
+        else:
+            self.unkept = None
         self._fresh = False
         return self._content[offset : offset + size]
 
@@ -56,12 +87,20 @@ class OpenHostFile:
 
     __slots__ = ("_content", "_error", "_fresh", "_path", "_tree")
 
+    #: What describes the hardware is the same for the server after us.
+    unkept: None = None
+
     def __init__(self, tree: HostTree, path: str) -> None:
         """Read `path`; raises HostTreeError where it cannot be opened."""
         self._tree = tree
         self._path = path
         self._fresh = True
         self._read_host()
+
+    @property
+    def length(self) -> int:
+        """The length of the content of the present pass."""
+        return len(self._content)
 
     def read(self, offset: int, size: int) -> bytes:
         """Return a slice; a read from the start reads the host's file again. Raises HostTreeError."""
@@ -88,14 +127,14 @@ class OpenHostFile:
 class Handles(Generic[T]):
     """What is open, by its number."""
 
-    def __init__(self) -> None:
-        """Begin with nothing open."""
-        self._numbers: Iterator[int] = count(1)
+    def __init__(self, first_serial: int) -> None:
+        """Begin with nothing open; numbers begin at `first_serial`."""
+        self._serials: Iterator[int] = count(first_serial)
         self._open: dict[Handle, T] = {}
 
-    def add(self, opened: T) -> Handle:
-        """Number what was opened."""
-        handle = Handle(next(self._numbers))
+    def add(self, opened: T, length: int = 0) -> Handle:
+        """Number what was opened; the number tells `length`."""
+        handle = number_handle(next(self._serials), length)
         self._open[handle] = opened
         return handle
 
@@ -103,6 +142,10 @@ class Handles(Generic[T]):
         """Return what has this number, if there is anything."""
         return self._open.get(handle)
 
-    def remove(self, handle: Handle) -> None:
-        """Forget what was closed."""
-        self._open.pop(handle, None)
+    def adopt(self, handle: Handle, opened: T) -> None:
+        """Go on with what an earlier server has numbered."""
+        self._open[handle] = opened
+
+    def remove(self, handle: Handle) -> bool:
+        """Forget what was closed; False if it was opened at an earlier server."""
+        return self._open.pop(handle, None) is not None

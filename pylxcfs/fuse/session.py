@@ -27,6 +27,9 @@ class Answerer(Protocol):
     def answer(self, request: Request) -> tuple[int, bytes]:
         """Return an errno, or 0 and the answer's body; raises nothing."""
 
+    def take_back(self, request: Request, body: bytes) -> None:
+        """Undo an answer that could not be given: nobody waits for it any more."""
+
 
 class Session:
     """Serves one connection, in the thread that calls `run`.
@@ -98,3 +101,5 @@ class Session:
         except OSError as error:
             if error.errno not in _TAKEN_BACK:
                 raise
+            if number == 0:
+                self._answerer.take_back(request, body)

@@ -176,6 +176,11 @@ def pack_open(handle: Handle, flags: int) -> bytes:
     return _OPEN_OUT.pack(handle, flags, 0)
 
 
+def parse_open(body: bytes) -> Handle:
+    """Return the handle in a fuse_open_out."""
+    return Handle(_OPEN_OUT.unpack(body)[0])
+
+
 def pack_statfs() -> bytes:
     """Write a fuse_statfs_out for a file system without blocks, as procfs is."""
     return _STATFS_OUT.pack(0, 0, 0, 0, 0, _BLOCK, _NAME_MAX, _BLOCK, 0)

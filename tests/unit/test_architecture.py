@@ -12,18 +12,20 @@ _PACKAGE = Path(pylxcfs.__file__).parent
 #: From the kernel's words to the command lines: a module imports only from its own line or those above.
 _LAYERS = (
     {"errors", "arguments", "binds", "config", "mountinfo", "cgroup"},
-    {"host", "hosttree", "pidfile", "loadaverage"},
+    {"restarts", "runstate", "supervision", "systemd"},
+    {"host", "hosttree", "pidfile", "loadaverage", "serverprocess"},
     {"view"},
     {"cputime", "processes", "sysfiles", "loadstate"},
-    {"procfiles"},
+    {"ledgerfile", "procfiles"},
     {"containers"},
     {"loadtracker"},
     {"viewbuilder"},
     {"content"},
     {"assembly", "fuse"},
+    {"supervisor"},
+    {"cli"},
     {"webhook"},
     {"server", "ctl"},
-    {"cli"},
 )
 _PURE_CGROUP = ("cgroup.parse", "cgroup.mountroot", "cgroup.types", "cgroup.membership", "cgroup.effective")
 _PURE_WEBHOOK = tuple(
@@ -37,6 +39,8 @@ _PURE = (
     "procfiles",
     "sysfiles",
     "fuse.wire",
+    "restarts",
+    "supervision",
     "binds",
     *_PURE_CGROUP,
     *_PURE_WEBHOOK,

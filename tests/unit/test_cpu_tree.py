@@ -15,6 +15,7 @@ from pylxcfs.containers import Container
 from pylxcfs.content import ContentService
 from pylxcfs.fuse import hostnodes
 from pylxcfs.fuse.filesystem import FileSystem
+from pylxcfs.fuse.passes import Passes
 from pylxcfs.fuse.tree import Tree, build_nodes
 from pylxcfs.fuse.wire import Handle, Inode, Opcode
 from pylxcfs.host import HostSnapshot
@@ -89,7 +90,8 @@ class Mounted(Kernel):
 
     def __init__(self, host: HostTree) -> None:
         """Serve the whole table."""
-        super().__init__(FileSystem(Tree(VIRTUAL_FILES, host), cast("ContentService", Content())))
+        passes = Passes(Path("/nowhere"))
+        super().__init__(FileSystem(Tree(VIRTUAL_FILES, host), cast("ContentService", Content()), passes))
 
     def below(self, path: str) -> Entry:
         """Find a path below the CPU directory."""

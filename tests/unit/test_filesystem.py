@@ -12,6 +12,7 @@ import pytest
 from pylxcfs.containers import Container
 from pylxcfs.content import ContentService
 from pylxcfs.fuse.filesystem import FileSystem
+from pylxcfs.fuse.passes import Passes
 from pylxcfs.fuse.tree import Tree, build_nodes
 from pylxcfs.fuse.wire import ROOT_INODE, Opcode
 from pylxcfs.hosttree import HostTree
@@ -51,7 +52,7 @@ def kernel(tmp_path: Path, content: _Counting) -> Kernel:
         if file.path.startswith("sys/"):
             (tmp_path / Path(file.path).name).touch()
     tree = Tree(VIRTUAL_FILES, HostTree(tmp_path))
-    return Kernel(FileSystem(tree, cast("ContentService", content)))
+    return Kernel(FileSystem(tree, cast("ContentService", content), Passes(tmp_path / "passes")))
 
 
 def _refusal(call: Callable[[], object]) -> int:
