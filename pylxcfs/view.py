@@ -9,8 +9,9 @@ from pylxcfs.loadaverage import Averages
 
 _Part = TypeVar("_Part")
 
+_PAGE: Final = 4096
 #: A limit below one page is real, but readers divide by MemTotal.
-_SMALLEST_TOTAL: Final = 4096
+_SMALLEST_TOTAL: Final = _PAGE
 #: ``value & _WHOLE_KIB`` rounds down to KiB. Files print kB, so sums must hold between whole KiB.
 _WHOLE_KIB: Final = -1024
 
@@ -217,9 +218,9 @@ class MemoryView:
     def commit_limit(self) -> int:
         """CommitLimit of a machine of this size with the default vm.overcommit_ratio of 50.
 
-        Source: proc_meminfo(5) and Documentation/admin-guide/sysctl/vm.rst.
+        The kernel counts in pages. Source: proc_meminfo(5) and Documentation/admin-guide/sysctl/vm.rst.
         """
-        return (self.total // 2 & _WHOLE_KIB) + self.swap_total
+        return (self.total // 2 & -_PAGE) + self.swap_total
 
 
 @dataclass(frozen=True, slots=True)
