@@ -92,7 +92,7 @@ class V1Reader:
         return MemoryStats(
             current=self._read_int("memory", path, "memory.usage_in_bytes"),
             max=_limit(memory_max),
-            swap_current=stat.get(b"total_swap", 0),
+            swap_current=0 if memsw_max is None else _swap_used(stat),
             swap_max=None if memsw_max is None else _swap_limit(memory_max, memsw_max),
             swap_accounted=memsw_max is not None,
             stat=MemoryStat(**{field: stat[key] for field, key in _MEMORY_STAT.items() if key in stat}),
@@ -252,6 +252,14 @@ def _limit(value: int) -> Limit:
 def _swap_limit(memory_max: int, memsw_max: int) -> Limit:
     """Turn memsw, which limits memory and swap together, into what it leaves for swap beside full memory."""
     return None if memsw_max >= _UNLIMITED else max(0, memsw_max - memory_max)
+
+
+def _swap_used(stat: Mapping[bytes, int]) -> int:
+    """Add what v1 charges to memory alone: a page that came back from swap and still has its slot there.
+
+    v2 and the host count it as swap in use, and readers subtract SwapCached from that.
+    """
+    return stat.get(b"total_swap", 0) + stat.get(b"total_swapcached", 0)
 
 
 def _device_io(moved: Mapping[bytes, int], done: Mapping[bytes, int]) -> DeviceIo:

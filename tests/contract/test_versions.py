@@ -62,7 +62,8 @@ def _v1(top: Path, limit: int | None, swap: int | None) -> tuple[LayoutReader, C
     memory = {name: mib * MIB for name, mib in STAT.values()}
     memory["hierarchical_memory_limit"] = UNLIMITED if limit is None else limit
     if memsw is not None:
-        memory |= {"hierarchical_memsw_limit": memsw, "total_swap": 30 * MIB}
+        # v2 counts what is in memory and in swap to swap.current, v1 to memory alone.
+        memory |= {"hierarchical_memsw_limit": memsw, "total_swap": (30 - STAT["swapcached"][1]) * MIB}
     _write(
         top,
         {
