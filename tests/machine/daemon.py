@@ -136,12 +136,11 @@ def pylxcfs(mount_point: Path, *options: str) -> Iterator[Daemon]:
 
 
 @contextmanager
-def lxcfs(mount_point: Path) -> Iterator[Daemon]:
+def lxcfs(mount_point: Path, *options: str) -> Iterator[Daemon]:
     """Run Debian's lxcfs on `mount_point`."""
     pidfile = mount_point.with_name(mount_point.name + ".lxcfs.pid")
-    with _started(
-        ["lxcfs", "-p", os.fspath(pidfile), os.fspath(mount_point)], mount_point, pidfile
-    ) as daemon:
+    command = ["lxcfs", "-p", os.fspath(pidfile), *options, os.fspath(mount_point)]
+    with _started(command, mount_point, pidfile) as daemon:
         yield daemon
         daemon.process.terminate()
         daemon.process.wait()

@@ -18,11 +18,6 @@ GOLDEN = TESTS / "golden"
 MIB = 1 << 20
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the option that accepts today's output as right."""
-    parser.addoption("--update-golden", action="store_true", help="rewrite tests/golden")
-
-
 def load(machine: str) -> HostSnapshot:
     """Return what a captured machine says of itself."""
     files: dict[str, Any] = {path.name: path.read_bytes() for path in (CAPTURES / machine / "proc").iterdir()}
@@ -41,7 +36,7 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str, bytes], None]:
 
     def check(name: str, content: bytes) -> None:
         path = GOLDEN / name
-        if request.config.getoption("--update-golden", default=False):
+        if request.config.getoption("--update-golden"):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
         assert path.read_bytes() == content
