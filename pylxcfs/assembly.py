@@ -57,7 +57,9 @@ def assemble(view: ViewConfig, proc_root: Path = Path("/proc"), sys_root: Path =
     try:
         hierarchies = find_hierarchies(parse_mountinfo((proc_root / "self/mountinfo").read_bytes()))
         own = parse_membership("/proc/self/cgroup", (proc_root / "self/cgroup").read_bytes())
-        reader = open_layout(hierarchies, own, _file_budget(), _open_cgroup_stats())
+        reader = open_layout(
+            hierarchies, own, _file_budget(), _open_cgroup_stats(), memory_high=view.memory_high
+        )
         if not reader.controllers:
             raise StartupError(
                 f"no cgroup controller of {', '.join(c.value for c in Controller)} is mounted, "
