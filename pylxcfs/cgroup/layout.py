@@ -52,6 +52,14 @@ class LayoutReader:
         self._files = files
 
     @property
+    def versions(self) -> Mapping[Controller, str]:
+        """Which version answers for each controller that any answers for: ``v1`` or ``v2``."""
+        return {
+            controller: "v1" if isinstance(reader, V1Reader) else "v2"
+            for controller, reader in self._readers.items()
+        }
+
+    @property
     def controllers(self) -> frozenset[Controller]:
         """The controllers that anything answers for."""
         return frozenset(self._readers)

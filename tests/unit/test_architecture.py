@@ -21,6 +21,7 @@ _LAYERS = (
     {"loadtracker"},
     {"viewbuilder"},
     {"content"},
+    {"features"},
     {"assembly", "fuse"},
     {"webhook"},
     {"server", "ctl"},
