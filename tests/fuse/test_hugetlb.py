@@ -1,8 +1,9 @@
-"""Huge pages of real containers, with the hugetlb controller on cgroup v1 and on v2."""
+"""Huge pages of real containers, with the hugetlb controller on cgroup v1."""
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
@@ -43,65 +44,37 @@ def pool() -> Iterator[int]:
         _POOL.write_text(str(before))
 
 
-def _mount(kind: Sequence[str], top: Path) -> None:
-    subprocess.run(["mount", "-t", *kind, "none", top], check=True)
-
-
-def _released(kind: Sequence[str], top: Path) -> bool:
-    """Unmount; a v1 hierarchy gives its controller back only if no group in it was still being removed."""
-    subprocess.run(["umount", top], check=True)
-    lines = Path("/proc/cgroups").read_text().splitlines()
-    if "0" == next(line.split()[1] for line in lines if line.startswith("hugetlb")):
-        return True
-    _mount(kind, top)
-    return False
-
-
 class HugeGroup:
-    """One cgroup of the hugetlb controller, by the names of v2's files."""
+    """One cgroup of the hugetlb controller."""
 
-    def __init__(self, directory: Path, version: str) -> None:
+    def __init__(self, directory: Path) -> None:
         """Create it."""
         self.directory = directory
-        self._version = version
         directory.mkdir()
 
     def limit(self, pages: int | None) -> None:
         """Limit its 2 MiB pages."""
-        name = "limit_in_bytes" if self._version == "v1" else "max"
-        unlimited = "-1" if self._version == "v1" else "max"
-        text = unlimited if pages is None else str(pages * _PAGE)
-        (self.directory / f"hugetlb.2MB.{name}").write_text(text)
+        text = "-1" if pages is None else str(pages * _PAGE)
+        (self.directory / "hugetlb.2MB.limit_in_bytes").write_text(text)
+
+    def remove(self) -> None:
+        """Remove it once its processes have ended."""
+        wait_for("processes end", lambda: not (self.directory / "cgroup.procs").read_text())
+        self.directory.rmdir()
 
 
-@pytest.fixture(params=["v1", "v2"])
-def groups(
-    request: pytest.FixtureRequest, machine: Session, new_directory: Callable[[str], Path]
-) -> Iterator[tuple[HugeGroup, HugeGroup]]:
-    """Mount the hierarchy that has the controller, and make a pod and a container in it."""
+@pytest.fixture
+def groups(machine: Session, new_directory: Callable[[str], Path]) -> Iterator[tuple[HugeGroup, HugeGroup]]:
+    """Mount the controller's hierarchy, and make a pod and a container in it."""
     top = new_directory("hugetlb")
-    v1 = request.param == "v1"
-    kind = ("cgroup", "-o", "hugetlb") if v1 else ("cgroup2",)
-    _mount(kind, top)
-    control = top / "cgroup.subtree_control"
-    pod = None
-    try:
-        if not v1:
-            control.write_text("+hugetlb")
-        pod = HugeGroup(top / f"{machine.token}-huge", request.param)
-        if not v1:
-            (pod.directory / "cgroup.subtree_control").write_text("+hugetlb")
-        yield pod, HugeGroup(pod.directory / "own", request.param)
-    finally:
-        if pod is not None:
-            own = pod.directory / "own"
-            if own.exists():
-                wait_for("processes end", lambda: not (own / "cgroup.procs").read_text())
-                own.rmdir()
-            pod.directory.rmdir()
-        if not v1:
-            control.write_text("-hugetlb")
-        wait_for("controller is given back", lambda: _released(kind, top))
+    subprocess.run(["mount", "-t", "cgroup", "-o", "hugetlb", "none", top], check=True)
+    with ExitStack() as cleanup:
+        cleanup.callback(lambda: subprocess.run(["umount", top], check=True))
+        pod = HugeGroup(top / f"{machine.token}-huge")
+        cleanup.callback(pod.remove)
+        own = HugeGroup(pod.directory / "own")
+        cleanup.callback(own.remove)
+        yield pod, own
 
 
 def test_huge_pages(
