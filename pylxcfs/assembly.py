@@ -1,6 +1,7 @@
 """Puts together everything between a pid and the bytes it reads; the daemon and pylxcfsctl share it."""
 
 import resource
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -14,6 +15,7 @@ from pylxcfs.config import ViewConfig
 from pylxcfs.containers import Resolver
 from pylxcfs.content import ContentService
 from pylxcfs.errors import StartupError
+from pylxcfs.features import Features, kernel_features
 from pylxcfs.host import HostReader
 from pylxcfs.hosttree import HostTree
 from pylxcfs.loadtracker import LoadTracker
@@ -33,6 +35,10 @@ class Engine:
     """What renders; it knows nothing of FUSE. Owned by one thread."""
 
     hierarchies: tuple[Hierarchy, ...]
+    #: Which cgroup version answers for which controller, for those that any answers for.
+    versions: Mapping[Controller, str]
+    #: What of the kernel's abilities is there.
+    features: Features
     resolver: Resolver
     content: ContentService
     cpu_tree: HostTree
@@ -57,7 +63,8 @@ def assemble(view: ViewConfig, proc_root: Path = Path("/proc"), sys_root: Path =
     try:
         hierarchies = find_hierarchies(parse_mountinfo((proc_root / "self/mountinfo").read_bytes()))
         own = parse_membership("/proc/self/cgroup", (proc_root / "self/cgroup").read_bytes())
-        reader = open_layout(hierarchies, own, _file_budget(), _open_cgroup_stats())
+        stats = _open_cgroup_stats()
+        reader = open_layout(hierarchies, own, _file_budget(), stats, memory_high=view.memory_high)
         if not reader.controllers:
             raise StartupError(
                 f"no cgroup controller of {', '.join(c.value for c in Controller)} is mounted, "
@@ -72,7 +79,17 @@ def assemble(view: ViewConfig, proc_root: Path = Path("/proc"), sys_root: Path =
     tracker = LoadTracker(reader, processes)
     builder = ViewBuilder(reader, tracker, view)
     content = ContentService(host, reader, resolver, builder, view.cache_ttl_seconds)
-    return Engine(hierarchies, resolver, content, cpu_tree, tracker, reader, builder)
+    return Engine(
+        hierarchies=hierarchies,
+        versions=reader.versions,
+        features=kernel_features(proc_root, hierarchies, processes, counts_tasks=stats is not None),
+        resolver=resolver,
+        content=content,
+        cpu_tree=cpu_tree,
+        loads=tracker,
+        _reader=reader,
+        _builder=builder,
+    )
 
 
 def _open_cgroup_stats() -> CgroupStats | None:

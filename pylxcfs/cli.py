@@ -15,7 +15,7 @@ from pylxcfs.config import DEFAULT_CACHE_TTL_SECONDS, DEFAULT_RUNTIME_DIR, Confi
 from pylxcfs.errors import StartupError
 from pylxcfs.fuse.connection import parse_mount_options
 
-_LOG: Final = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 _LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 
 #: lxcfs options that ask for what is the default here.
@@ -74,6 +74,9 @@ def _build_parser() -> OneLineParser:
     parser.add_argument("--disable-loadavg", action="store_true", help="show the host's load averages")
     parser.add_argument("-u", "--disable-swap", action="store_true", help="show containers no swap")
     parser.add_argument("--disable-zswap", action="store_true", help="show containers no compressed swap")
+    parser.add_argument(
+        "--memory-high", action="store_true", help="count memory.high (cgroup v2) as a memory limit too"
+    )
     parser.add_argument(
         "-o",
         dest="mount_options",
@@ -141,6 +144,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> tuple[Config, list[str
             loadavg=not arguments.disable_loadavg,
             swap=not arguments.disable_swap,
             zswap=not arguments.disable_zswap,
+            memory_high=arguments.memory_high,
             cache_ttl_seconds=arguments.cache_ttl,
         ),
         mount_options=tuple(filter(None, mount_options.split(","))),
@@ -165,7 +169,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise StartupError("must be run as root: mounting and reading other processes' cgroups need it")
         _set_up_logging(config.log_level)
         for option in not_yet:
-            _LOG.warning("%s has no effect yet", option)
+            _log.warning("%s has no effect yet", option)
         # Only now: -h and errors in the command line should not wait for trio.
         from pylxcfs import server  # noqa: PLC0415
 

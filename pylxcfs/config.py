@@ -20,6 +20,8 @@ class ViewConfig:
     swap: bool = True
     #: Show compressed swap (``--disable-zswap`` turns it off).
     zswap: bool = True
+    #: Count memory.high of cgroup v2 as a limit (``--memory-high``).
+    memory_high: bool = False
     #: How long rendered content may be served again; 0 renders every time.
     cache_ttl_seconds: float = DEFAULT_CACHE_TTL_SECONDS
 

@@ -37,12 +37,23 @@ class ContentService:
         self._resolver = resolver
         self._builder = builder
         self._ttl = cache_ttl_seconds
+        self._host_view = False
         self._cache: OrderedDict[tuple[Container | None, str], tuple[float, bytes]] = OrderedDict()
         #: How often a file could not be rendered and its fallback was served: (path, why) → count.
         self.fallbacks: Counter[tuple[str, str]] = Counter()
 
+    def toggle_host_view(self) -> bool:
+        """Show everybody the host, or containers themselves again; return whether it is the host now.
+
+        Files that are open follow at their next read from the start.
+        """
+        self._host_view = not self._host_view
+        self._cache.clear()
+        return self._host_view
+
     def open(self, file: VirtualFile, pid: int) -> tuple[Container | None, bytes]:
         """Find out who asks, and return their content with it."""
+        # Who asks is found out in the host view too: what stays open outlasts it.
         container = self._resolver.resolve(pid)
         try:
             return container, self.read(file, container)
@@ -60,6 +71,8 @@ class ContentService:
 
     def read(self, file: VirtualFile, container: Container | None) -> bytes:
         """Return the content for `container`, at most the cache time old; raises CgroupGone."""
+        if self._host_view:
+            container = None
         if not self._ttl:
             return self._render(file, container)
         now = time.monotonic()
@@ -79,6 +92,8 @@ class ContentService:
 
         Read from the file that says so, and so never another answer than the files'.
         """
+        if self._host_view:
+            return None
         container, content = self.open(CPUS_PRESENT, pid)
         return None if container is None else parse_cpu_list(CPUS_PRESENT.path, content)
 

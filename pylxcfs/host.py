@@ -3,13 +3,14 @@
 import contextlib
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from pylxcfs.cgroup.parse import parse_cpu_list
 from pylxcfs.cgroup.types import CpuSet
+from pylxcfs.hugepages import HugePool
 
 _CHUNK: Final = 1 << 16
 #: Files that the kernel writes as one record (single_open in fs/proc): one read gives all of it, and the
@@ -20,6 +21,9 @@ _CPU_LISTS: Final = ("enabled", "offline", "possible", "present")
 _ONLINE: Final = "cpu/online"
 #: CPU hotplug is rare, and every stat and cpuinfo asks.
 _ONLINE_VALID_SECONDS: Final = 1.0
+#: Below /sys/kernel/mm/hugepages/hugepages-SIZEkB (Documentation/admin-guide/mm/hugetlbpage.rst).
+_POOL_FILES: Final = ("nr_hugepages", "free_hugepages", "resv_hugepages")
+HUGE_POOLS: Final = "huge_pools"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,8 @@ class HostSnapshot:
     boottime_usec: int = 0
     ticks_per_second: int = 100
     online: CpuSet = field(default_factory=CpuSet)
+    #: By page size in bytes, those sizes of which there are pages.
+    huge_pools: Mapping[int, HugePool] = field(default_factory=dict)
 
 
 def read_whole(fd: int) -> bytes:
@@ -67,6 +73,7 @@ class HostReader:
         for name in _CPU_LISTS:
             with contextlib.suppress(FileNotFoundError):
                 self._fds[f"cpu/{name}"] = os.open(cpu / name, os.O_RDONLY | os.O_CLOEXEC)
+        self._pool_fds = _open_pools(sys_root / "kernel/mm/hugepages")
         self._ticks_per_second = os.sysconf("SC_CLK_TCK")
         self._online = CpuSet()
         self._online_until = 0.0
@@ -86,14 +93,23 @@ class HostReader:
                 return content
         return read_whole(fd)
 
-    def snapshot(self, names: Iterable[str]) -> HostSnapshot:
+    def snapshot(self, names: Collection[str]) -> HostSnapshot:
         """Read the files that a row asks for, and the clock."""
         return HostSnapshot(
-            **{name: self.read(name) for name in names},
+            **{name: self.read(name) for name in names if name != HUGE_POOLS},
+            huge_pools=self._read_huge_pools() if HUGE_POOLS in names else {},
             boottime_usec=time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000,
             ticks_per_second=self._ticks_per_second,
             online=self._read_online(),
         )
+
+    def _read_huge_pools(self) -> Mapping[int, HugePool]:
+        pools = {}
+        for size, (total_fd, free_fd, reserved_fd) in self._pool_fds.items():
+            # Almost everywhere there are none.
+            if total := _read_count(total_fd):
+                pools[size] = HugePool(total, _read_count(free_fd), _read_count(reserved_fd))
+        return pools
 
     def _read_online(self) -> CpuSet:
         now = time.monotonic()
@@ -101,3 +117,16 @@ class HostReader:
             self._online = parse_cpu_list(_ONLINE, self.read(_ONLINE))
             self._online_until = now + _ONLINE_VALID_SECONDS
         return self._online
+
+
+def _open_pools(directory: Path) -> Mapping[int, tuple[int, ...]]:
+    """Open the files of each size of huge pages, by bytes; none where this kernel has no huge pages."""
+    pools = {}
+    for pool in directory.glob("hugepages-*kB"):
+        size = int(pool.name.removeprefix("hugepages-").removesuffix("kB")) * 1024
+        pools[size] = tuple(os.open(pool / name, os.O_RDONLY | os.O_CLOEXEC) for name in _POOL_FILES)
+    return pools
+
+
+def _read_count(fd: int) -> int:
+    return int(os.pread(fd, _CHUNK, 0))

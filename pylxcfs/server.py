@@ -10,7 +10,9 @@ import trio
 
 from pylxcfs import __version__
 from pylxcfs.assembly import Engine, assemble
+from pylxcfs.cgroup.types import Controller
 from pylxcfs.config import Config
+from pylxcfs.features import describe, options
 from pylxcfs.fuse.connection import Connection, open_connection, parse_mount_options, prepare_mount_point
 from pylxcfs.fuse.filesystem import FileSystem
 from pylxcfs.fuse.session import Session
@@ -52,7 +54,9 @@ def run(config: Config) -> int:
 async def _serve(loop: Session, connection: Connection, engine: Engine, saved: LoadFile) -> None:
     """Run the serving thread, and the control plane beside it."""
     async with trio.open_nursery() as control:
-        control.start_soon(_stop_on_signal, loop, connection)
+        # Before anybody can be served: who is served may send a signal.
+        await control.start(_stop_on_signal, loop, connection)
+        await control.start(_toggle_host_view_on_signal, loop, engine)
         control.start_soon(_prune, loop, engine)
         control.start_soon(_follow_loads, loop, engine)
         control.start_soon(_save_loads, engine, saved)
@@ -60,13 +64,31 @@ async def _serve(loop: Session, connection: Connection, engine: Engine, saved: L
         control.cancel_scope.cancel()
 
 
-async def _stop_on_signal(loop: Session, connection: Connection) -> None:
+async def _stop_on_signal(
+    loop: Session, connection: Connection, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
     with trio.open_signal_receiver(*_STOP_SIGNALS) as signals:
+        task_status.started()
         async for number in signals:
             _log.info("%s: unmounting", signal.Signals(number).name)
             connection.unmount()
             loop.stop()
             return
+
+
+async def _toggle_host_view_on_signal(
+    loop: Session, engine: Engine, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    def toggle() -> None:
+        if engine.content.toggle_host_view():
+            _log.warning("SIGUSR2: everybody sees the host, until the next SIGUSR2")
+        else:
+            _log.info("SIGUSR2: containers see themselves again")
+
+    with trio.open_signal_receiver(signal.SIGUSR2) as signals:
+        task_status.started()
+        async for _ in signals:
+            loop.post(toggle)
 
 
 async def _prune(loop: Session, engine: Engine) -> None:
@@ -94,4 +116,8 @@ def _log_start(config: Config, engine: Engine) -> None:
     for number, hierarchy in enumerate(engine.hierarchies):
         names = ",".join(hierarchy.names) or "cgroup2"
         _log.info("%3d: %-24s %s", number, names, hierarchy.mount_point)
+    answering = (f"{controller.value} {engine.versions.get(controller, 'none')}" for controller in Controller)
+    _log.info("controllers: %s", ", ".join(answering))
+    _log.info("kernel: %s", describe(engine.features))
+    _log.info("options: %s, cache-ttl %g", describe(options(config.view)), config.view.cache_ttl_seconds)
     _log.info("serving %s", config.mount_point)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from pylxcfs.cgroup.types import CpuSet, DeviceIo, DeviceNumber, MemoryStats
+from pylxcfs.hugepages import NO_HUGE_PAGES, HugePages
 from pylxcfs.loadaverage import Averages
 
 _Part = TypeVar("_Part")
@@ -36,6 +37,7 @@ class MemoryView:
     host_swap_total: int
     show_swap: bool = True
     show_zswap: bool = True
+    huge_pages: HugePages = NO_HUGE_PAGES
 
     #: What the container may use: its limit, or the host's memory; never 0.
     total: int = field(init=False)
@@ -175,6 +177,16 @@ class MemoryView:
     def percpu(self) -> int:
         """Kernel objects that exist once for each CPU."""
         return _within(self.stats.stat.percpu, self.usage)
+
+    @property
+    def vmalloc(self) -> int:
+        """Kernel memory that is mapped page by page."""
+        return _within(self.stats.stat.vmalloc, self.usage)
+
+    @property
+    def hugetlb(self) -> int:
+        """Huge pages of all sizes. They are no part of a memory limit, and may be more than it."""
+        return _within(self.huge_pages.size_of_all, self.total)
 
     @property
     def zswap(self) -> int:

@@ -1,8 +1,10 @@
 """Which cgroup version answers for which controller on this host (docs/adr/0006-hybrid.md)."""
 
+import contextlib
 import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from pylxcfs.cgroup.detect import Hierarchy
@@ -17,6 +19,7 @@ from pylxcfs.cgroup.types import (
     ControllerUnavailable,
     CpuSet,
     CpuStats,
+    HugetlbStats,
     IoStats,
     MemoryStats,
     Tasks,
@@ -37,11 +40,24 @@ class LayoutReader:
         readers: Mapping[Controller, CgroupReader],
         task_readers: Sequence[CgroupReader],
         files: CgroupFiles,
+        usage_reader: CgroupReader | None = None,
     ) -> None:
-        """Ask `readers`, and for tasks the first of `task_readers` that knows; all read through `files`."""
+        """Ask `readers`, and for tasks the first of `task_readers` that knows; all read through `files`.
+
+        `usage_reader` tells CPU time where the cpu controller's reader cannot.
+        """
         self._readers = readers
+        self._usage_reader = usage_reader
         self._task_readers = task_readers
         self._files = files
+
+    @property
+    def versions(self) -> Mapping[Controller, str]:
+        """Which version answers for each controller that any answers for: ``v1`` or ``v2``."""
+        return {
+            controller: "v1" if isinstance(reader, V1Reader) else "v2"
+            for controller, reader in self._readers.items()
+        }
 
     @property
     def controllers(self) -> frozenset[Controller]:
@@ -52,9 +68,17 @@ class LayoutReader:
         """Read limits, usage and statistics of memory and swap."""
         return self._reader(Controller.MEMORY).memory(paths)
 
+    def hugetlb(self, paths: CgroupPaths, page_size: int) -> HugetlbStats:
+        """Read limit and use of the huge pages of `page_size` bytes."""
+        return self._reader(Controller.HUGETLB).hugetlb(paths, page_size)
+
     def cpu(self, paths: CgroupPaths) -> CpuStats:
         """Read the bandwidth limit and the CPU time used."""
-        return self._reader(Controller.CPU).cpu(paths)
+        stats = self._reader(Controller.CPU).cpu(paths)
+        if self._usage_reader is not None:
+            with contextlib.suppress(ControllerUnavailable):
+                return replace(stats, usage=self._usage_reader.cpu(paths).usage, used=None)
+        return stats
 
     def cpuset(self, paths: CgroupPaths) -> CpuSet:
         """Read the effective CPUs."""
@@ -94,11 +118,16 @@ class LayoutReader:
 
 
 def open_layout(
-    hierarchies: Iterable[Hierarchy], own: CgroupPaths, max_open: int, stats: CgroupStats | None = None
+    hierarchies: Iterable[Hierarchy],
+    own: CgroupPaths,
+    max_open: int,
+    stats: CgroupStats | None = None,
+    *,
+    memory_high: bool = False,
 ) -> LayoutReader:
     """Open the hierarchies; `own` are our own cgroups, to find where our namespace is below a mount.
 
-    `stats` counts the tasks of v1 cgroups.
+    `stats` counts the tasks of v1 cgroups; `memory_high` makes v2's memory.high a limit.
     """
     usable = [hierarchy for hierarchy in hierarchies if _can_be_opened(hierarchy)]
     mounts = {name: hierarchy for hierarchy in usable for name in hierarchy.names}
@@ -107,7 +136,7 @@ def open_layout(
         max_open,
         {name: _mount_root(hierarchy, name, own) for name, hierarchy in mounts.items()},
     )
-    v1, v2 = V1Reader(files, stats), V2Reader(files)
+    v1, v2 = V1Reader(files, stats), V2Reader(files, memory_high=memory_high)
     listed = _v2_controllers(mounts[V2].mount_point) if V2 in mounts else frozenset()
     readers: dict[Controller, CgroupReader] = {}
     for controller in Controller:
@@ -117,7 +146,9 @@ def open_layout(
             # cpu.stat is in every v2 cgroup, with or without the controller (cgroup-v2.rst, "CPU").
             readers[controller] = v2
     task_readers = (v1, v2) if readers.get(Controller.CPU) is v1 else (v2, v1)
-    return LayoutReader(readers, task_readers, files)
+    # Every v2 cgroup knows its CPU time; on v1 only cpuacct does, which need not be mounted with cpu.
+    counts_nothing = readers.get(Controller.CPU) is v1 and V2 in mounts and not files.has("cpuacct")
+    return LayoutReader(readers, task_readers, files, v2 if counts_nothing else None)
 
 
 def _can_be_opened(hierarchy: Hierarchy) -> bool:

@@ -51,6 +51,7 @@ class Controller(Enum):
     CPU = "cpu"
     CPUSET = "cpuset"
     IO = "io"
+    HUGETLB = "hugetlb"
 
     # Enum's own __hash__ is a Python function; these are keys on the read path.
     __hash__ = object.__hash__
@@ -121,6 +122,8 @@ class MemoryStat:
     pagetables: int | None = None
     sec_pagetables: int | None = None
     percpu: int | None = None
+    #: Since Linux 5.17.
+    vmalloc: int | None = None
     #: Compressed, and what it was before.
     zswap: int | None = None
     zswapped: int | None = None
@@ -130,7 +133,8 @@ class MemoryStat:
 class MemoryStats:
     """The memory controller's values for one cgroup, in bytes.
 
-    `max` and `swap_max` are the smallest limits on the way to the hierarchy's root. Swap never includes
+    `max` and `swap_max` are the smallest limits on the way to the hierarchy's root; where the reader was told
+    to, `max` takes memory.high into account. Swap never includes
     memory (v1 memsw is reduced to it); both swap fields are None where the kernel does not account swap
     (CONFIG_SWAP off, ``swapaccount=0``), which `swap_accounted` tells apart from "unlimited".
     """
@@ -141,6 +145,20 @@ class MemoryStats:
     swap_max: Limit
     swap_accounted: bool
     stat: MemoryStat
+
+
+@dataclass(frozen=True, slots=True)
+class HugetlbStats:
+    """The hugetlb controller's values for one cgroup and one size of huge pages, in bytes.
+
+    `max` is the smallest limit on the way to the hierarchy's root, on pages or on reservations, which pages
+    taken without one count as.
+    """
+
+    max: Limit
+    current: int
+    #: Reserved, whether taken by now or not; None before Linux 5.7.
+    rsvd_current: int | None
 
 
 class CpuMax(NamedTuple):
@@ -225,6 +243,9 @@ class CgroupReader(Protocol):
 
     def memory(self, paths: CgroupPaths) -> MemoryStats:
         """Read limits, usage and statistics of memory and swap."""
+
+    def hugetlb(self, paths: CgroupPaths, page_size: int) -> HugetlbStats:
+        """Read limit and use of the huge pages of `page_size` bytes."""
 
     def cpu(self, paths: CgroupPaths) -> CpuStats:
         """Read the bandwidth limit and the CPU time used."""

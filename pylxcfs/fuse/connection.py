@@ -22,7 +22,7 @@ from typing import Final
 from pylxcfs.errors import StartupError
 from pylxcfs.mountinfo import Mount, parse_mountinfo
 
-_LOG: Final = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 #: What tools look for to find lxcfs; ours is told apart by its source.
 FILE_SYSTEM_TYPE: Final = "fuse.lxcfs"
@@ -171,7 +171,7 @@ def prepare_mount_point(path: Path) -> None:
         raise StartupError(f"mount point {path} is not a directory")
     if occupied:
         # docker makes directories for binds whose source is not there yet.
-        _LOG.warning("mount point %s is not empty; mounting over what is there", path)
+        _log.warning("mount point %s is not empty; mounting over what is there", path)
 
 
 def open_connection(path: Path, options: MountOptions) -> Connection:
@@ -207,7 +207,7 @@ def _clear_fuse_mounts(path: Path, real: Path) -> None:
             return
         status = _ask(real)
         if status in _STALE:
-            _LOG.warning("mount point %s has a stale mount of %s; unmounting it", path, top.source)
+            _log.warning("mount point %s has a stale mount of %s; unmounting it", path, top.source)
             try:
                 _umount(real, _UMOUNT_NOFOLLOW | _MNT_DETACH)
             except OSError as error:

@@ -6,7 +6,7 @@ from enum import Enum
 from typing import Final
 
 from pylxcfs.cgroup.types import Controller
-from pylxcfs.host import HostSnapshot
+from pylxcfs.host import HUGE_POOLS, HostSnapshot
 from pylxcfs.procfiles import cpuinfo, diskstats, loadavg, meminfo, stat, swaps, uptime
 from pylxcfs.sysfiles import cpulists
 from pylxcfs.view import ResourceView
@@ -92,7 +92,7 @@ VIRTUAL_FILES: Final = (
     VirtualFile(
         path="proc/meminfo",
         render=meminfo.render,
-        host_files=("meminfo",),
+        host_files=("meminfo", HUGE_POOLS),
         controllers=_MEMORY,
         fallback=Fallback.HOST,
         host_file="meminfo",

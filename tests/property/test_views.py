@@ -7,9 +7,10 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pylxcfs.cgroup.types import CpuMax, CpuSet, CpuTime, MemoryStat, MemoryStats
+from pylxcfs.cgroup.types import CpuMax, CpuSet, CpuTime, HugetlbStats, MemoryStat, MemoryStats
 from pylxcfs.cputime import Ledger, Sample, advance, open_ledger
 from pylxcfs.host import HostSnapshot
+from pylxcfs.hugepages import HugePool, share_of
 from pylxcfs.procfiles import cpuinfo, meminfo, stat, swaps, uptime
 from pylxcfs.view import CpuTimes, CpuView, LoadView, MemoryView, ResourceView
 
@@ -44,10 +45,19 @@ memory_stats = st.builds(
             "pagetables",
             "sec_pagetables",
             "percpu",
+            "vmalloc",
             "zswap",
             "zswapped",
         )
     },
+)
+page_sizes = st.sampled_from([1 << 16, 1 << 21, 1 << 30])
+counts = st.integers(0, 1 << 20)
+huge_pages = st.builds(
+    share_of,
+    st.dictionaries(page_sizes, st.builds(HugePool, counts, counts, counts)),
+    st.dictionaries(page_sizes, st.builds(HugetlbStats, limits, amounts, st.none() | amounts)),
+    page_sizes,
 )
 memories = st.builds(
     MemoryView,
@@ -56,6 +66,7 @@ memories = st.builds(
     st.integers(0, 1 << 44),
     st.booleans(),
     st.booleans(),
+    huge_pages,
 )
 usecs = st.integers(0, 1 << 48) | st.integers(0, 3_000_000)
 cpu_times = st.builds(CpuTime, usecs, usecs)
@@ -104,7 +115,9 @@ def test_meminfo(memory: MemoryView, text: bytes) -> None:
     total = shown["MemTotal"]
     assert total >= 4
     assert shown["MemFree"] <= shown["MemAvailable"] <= total
-    larger = {"SwapTotal", "SwapFree", "CommitLimit", "VmallocTotal", "Hugepagesize"}
+    larger = {"SwapTotal", "SwapFree", "CommitLimit", "VmallocTotal", "Hugepagesize", "HugePages_Total"}
+    larger |= {"HugePages_Free", "HugePages_Rsvd"}  # Counts, and of memory that no memory limit holds.
+    assert shown["HugePages_Rsvd"] <= shown["HugePages_Free"] <= shown["HugePages_Total"]
     assert max(value for name, value in shown.items() if name not in larger) <= total
     assert shown["MemFree"] + shown["Buffers"] + shown["Cached"] + shown["SReclaimable"] <= total
     assert shown["Shmem"] <= shown["Cached"]

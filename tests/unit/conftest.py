@@ -9,6 +9,7 @@ import pytest
 from pylxcfs.cgroup.types import CpuMax, CpuSet, CpuTime, DeviceIo, DeviceNumber, MemoryStat, MemoryStats
 from pylxcfs.cputime import Sample, open_ledger
 from pylxcfs.host import HostSnapshot
+from pylxcfs.hugepages import HugePages
 from pylxcfs.loadaverage import Averages
 from pylxcfs.view import CpuView, LoadView, MemoryView, ResourceView
 
@@ -69,6 +70,7 @@ def container() -> ResourceView:
         pagetables=7 * MIB,
         sec_pagetables=1 * MIB,
         percpu=9 * MIB,
+        vmalloc=3 * MIB,
         zswap=4 * MIB,
         zswapped=10 * MIB,
     )
@@ -82,7 +84,12 @@ def container() -> ResourceView:
     return ResourceView(
         load_part=LoadView(Averages(3061, 1054, 20), running=2, blocked=1, total=37, last_pid=412),
         uptime_usec=sample.uptime_usec,
-        memory_part=MemoryView(memory, host_total=16384 * MIB, host_swap_total=2048 * MIB),
+        memory_part=MemoryView(
+            memory,
+            host_total=16384 * MIB,
+            host_swap_total=2048 * MIB,
+            huge_pages=HugePages(total=30, free=20, reserved=5, size_of_all=64 * MIB),
+        ),
         cpu_part=CpuView(open_ledger(sample).times),
         io_part={
             DeviceNumber(8, 0): DeviceIo(1 << 20, 4096, 20, 1, 512, 3),

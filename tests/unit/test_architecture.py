@@ -12,7 +12,8 @@ _PACKAGE = Path(pylxcfs.__file__).parent
 #: From the kernel's words to the command lines: a module imports only from its own line or those above.
 _LAYERS = (
     {"errors", "arguments", "binds", "config", "mountinfo", "cgroup"},
-    {"host", "hosttree", "pidfile", "loadaverage"},
+    {"hosttree", "hugepages", "pidfile", "loadaverage"},
+    {"host"},
     {"view"},
     {"cputime", "processes", "sysfiles", "loadstate"},
     {"procfiles"},
@@ -20,18 +21,27 @@ _LAYERS = (
     {"loadtracker"},
     {"viewbuilder"},
     {"content"},
+    {"features"},
     {"assembly", "fuse"},
     {"webhook"},
     {"server", "ctl"},
     {"cli"},
 )
-_PURE_CGROUP = ("cgroup.parse", "cgroup.mountroot", "cgroup.types", "cgroup.membership", "cgroup.effective")
+_PURE_CGROUP = (
+    "cgroup.parse",
+    "cgroup.hugetlb",
+    "cgroup.mountroot",
+    "cgroup.types",
+    "cgroup.membership",
+    "cgroup.effective",
+)
 _PURE_WEBHOOK = tuple(
     f"webhook.{name}"
     for name in ("settings", "pod", "rules", "selection", "patch", "verification", "review", "certificates")
 )
 _PURE = (
     "view",
+    "hugepages",
     "cputime",
     "loadaverage",
     "procfiles",

@@ -6,11 +6,13 @@ from typing import Any
 import pytest
 
 from pylxcfs.cgroup.types import Controller
-from pylxcfs.host import HostSnapshot
+from pylxcfs.host import HUGE_POOLS, HostSnapshot
 from pylxcfs.procfiles.table import CPU_DIRECTORY, VIRTUAL_FILES, Fallback, VirtualFile
 from pylxcfs.view import ResourceView
 
-HOST_FILES = frozenset({"meminfo", "cpuinfo", "stat", "uptime", "swaps", "diskstats", "loadavg"})
+HOST_FILES = frozenset(
+    {"meminfo", "cpuinfo", "stat", "uptime", "swaps", "diskstats", "loadavg", "huge_pools"}
+)
 ROWS = pytest.mark.parametrize("row", VIRTUAL_FILES, ids=lambda row: row.path)
 PROC = Path(__file__).parent.parent / "captures/linux-6.18-x86/proc"
 
@@ -31,7 +33,7 @@ class Poisoned(HostSnapshot):
 def test_renderer_touches_only_what_its_row_declares(row: VirtualFile, container: ResourceView) -> None:
     """A renderer reads no host file and no part of the container that its row does not declare."""
     allowed = type("Allowed", (Poisoned,), {"declared": frozenset(row.host_files)})
-    host = allowed(**{name: (PROC / name).read_bytes() for name in row.host_files})
+    host = allowed(**{name: (PROC / name).read_bytes() for name in row.host_files if name != HUGE_POOLS})
     view = ResourceView(
         container.uptime_usec,
         container.memory_part if Controller.MEMORY in row.controllers else None,

@@ -53,6 +53,12 @@ def test_total_is_the_smallest_limit(unified: Facts) -> None:
     assert amounts(memory["host"])["MemTotal"] == amounts(memory["unlimited"])["MemTotal"]
 
 
+def test_memory_high(unified: Facts) -> None:
+    """Where asked for, memory.high of the container and its parent counts, at the read after a change."""
+    shown = {when: amounts(text)["MemTotal"] // KIB for when, text in unified["high"].items()}
+    assert {"plain": 64, "high": 48, "lowered": 40, "lowered above": 36, "max": 64} == shown
+
+
 @pytest.mark.parametrize(
     "field,statistic",
     [
