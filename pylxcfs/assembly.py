@@ -48,7 +48,7 @@ class Engine:
 
     def render_for_pid(self, file: VirtualFile, pid: int) -> bytes:
         """Return what process `pid` would read."""
-        return self.content.open(file, pid)[1]
+        return self.content.open(self.content.row_for(file, pid), pid)[1]
 
     def prune(self) -> None:
         """Let go of everything that belongs to containers that have died."""

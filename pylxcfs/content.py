@@ -13,7 +13,7 @@ from pylxcfs.cgroup.parse import parse_cpu_list
 from pylxcfs.cgroup.types import CgroupError, CgroupGone, CgroupReader, ControllerUnavailable, CpuSet
 from pylxcfs.containers import Container, Resolver
 from pylxcfs.host import HostReader
-from pylxcfs.procfiles.table import CPUS_PRESENT, Fallback, VirtualFile
+from pylxcfs.procfiles.table import CPUINFO, CPUINFO_LINUX32, CPUS_PRESENT, Fallback, VirtualFile
 from pylxcfs.viewbuilder import ViewBuilder
 
 _log = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ class ContentService:
         self._builder = builder
         self._ttl = cache_ttl_seconds
         self._host_view = False
-        self._cache: OrderedDict[tuple[Container | None, str], tuple[float, bytes]] = OrderedDict()
+        self._cache: OrderedDict[tuple[Container | None, VirtualFile], tuple[float, bytes]] = OrderedDict()
         #: How often a file could not be rendered and its fallback was served: (path, why) → count.
         self.fallbacks: Counter[tuple[str, str]] = Counter()
 
@@ -50,6 +50,12 @@ class ContentService:
         self._host_view = not self._host_view
         self._cache.clear()
         return self._host_view
+
+    def row_for(self, file: VirtualFile, pid: int) -> VirtualFile:
+        """Return the row to open for `pid`: some see another cpuinfo (docs/adr/0013-personality.md)."""
+        if file is CPUINFO and self._host.heeds_personality and self._resolver.is_linux32(pid):
+            return CPUINFO_LINUX32
+        return file
 
     def open(self, file: VirtualFile, pid: int) -> tuple[Container | None, bytes]:
         """Find out who asks, and return their content with it."""
@@ -76,7 +82,7 @@ class ContentService:
         if not self._ttl:
             return self._render(file, container)
         now = time.monotonic()
-        key = (container, file.path)
+        key = (container, file)
         cached = self._cache.get(key)
         if cached is not None and now < cached[0]:
             return cached[1]
@@ -106,14 +112,14 @@ class ContentService:
 
     def _render(self, file: VirtualFile, container: Container | None) -> bytes:
         if container is None:
-            return self._host.read(file.host_file)
+            return self._read_host(file)
         if file.controllers and all(self._reader.at_root(container.paths, c) for c in file.controllers):
             # No cgroup of its own: a host process shares the host's; a container has no answer.
             if container.in_host_pid_namespace:
-                return self._host.read(file.host_file)
+                return self._read_host(file)
             return self._fall_back(file, ControllerUnavailable("the container is in the root cgroup"))
         try:
-            host = self._host.snapshot(file.host_files)
+            host = self._host.snapshot(file.host_files, as_linux32=file.as_linux32)
             return file.render(self._builder.build(container, file, host), host)
         except CgroupGone:
             raise
@@ -125,4 +131,7 @@ class ContentService:
         self.fallbacks[reason] += 1
         if self.fallbacks[reason] == 1:
             _log.warning("%s: serving the fallback (%s): %s", file.path, file.fallback.name.lower(), error)
-        return self._host.read(file.host_file) if file.fallback is Fallback.HOST else b""
+        return self._read_host(file) if file.fallback is Fallback.HOST else b""
+
+    def _read_host(self, file: VirtualFile) -> bytes:
+        return self._host.read(file.host_file, as_linux32=file.as_linux32)

@@ -11,6 +11,7 @@ from typing import Final
 from pylxcfs.cgroup.parse import parse_cpu_list
 from pylxcfs.cgroup.types import CpuSet
 from pylxcfs.hugepages import HugePool
+from pylxcfs.personality import kernel_heeds_personality, linux32
 
 _CHUNK: Final = 1 << 16
 #: Files that the kernel writes as one record (single_open in fs/proc): one read gives all of it, and the
@@ -67,6 +68,8 @@ class HostReader:
 
     def __init__(self, proc_root: Path, sys_root: Path) -> None:
         """Open the roots; raises OSError where they are not there."""
+        #: Whether cpuinfo says something else to a reader with a 32-bit personality.
+        self.heeds_personality = kernel_heeds_personality()
         self.proc_fd = os.open(proc_root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         cpu = sys_root / "devices/system/cpu"
         self._fds = {_ONLINE: os.open(cpu / "online", os.O_RDONLY | os.O_CLOEXEC)}
@@ -78,8 +81,14 @@ class HostReader:
         self._online = CpuSet()
         self._online_until = 0.0
 
-    def read(self, name: str) -> bytes:
-        """Return a host /proc file, or a CPU list as ``cpu/NAME``; empty where this kernel has none."""
+    def read(self, name: str, *, as_linux32: bool = False) -> bytes:
+        """Return a host /proc file, or a CPU list as ``cpu/NAME``; empty where this kernel has none.
+
+        `as_linux32` has what the kernel tells a task with a 32-bit personality.
+        """
+        if as_linux32:
+            with linux32():
+                return self.read(name)
         fd = self._fds.get(name)
         if fd is None:
             try:
@@ -93,10 +102,10 @@ class HostReader:
                 return content
         return read_whole(fd)
 
-    def snapshot(self, names: Collection[str]) -> HostSnapshot:
+    def snapshot(self, names: Collection[str], *, as_linux32: bool = False) -> HostSnapshot:
         """Read the files that a row asks for, and the clock."""
         return HostSnapshot(
-            **{name: self.read(name) for name in names if name != HUGE_POOLS},
+            **{name: self.read(name, as_linux32=as_linux32) for name in names if name != HUGE_POOLS},
             huge_pools=self._read_huge_pools() if HUGE_POOLS in names else {},
             boottime_usec=time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000,
             ticks_per_second=self._ticks_per_second,

@@ -14,6 +14,7 @@ import psutil
 from pylxcfs.cgroup.membership import parse_membership
 from pylxcfs.cgroup.types import CgroupPaths, TaskCounts
 from pylxcfs.host import read_whole
+from pylxcfs.personality import is_linux32
 
 #: _IOR(0xb7, 0x7, pid_t) of <linux/nsfs.h>, since Linux 6.11: our number for a pid of that namespace.
 _NS_GET_TGID_FROM_PIDNS: Final = 0x8004B707
@@ -49,6 +50,11 @@ class Processes:
             yield HeldProcess(directory)
         finally:
             os.close(directory)
+
+    def is_linux32(self, pid: int) -> bool:
+        """Tell whether a task has a 32-bit personality; raises PermissionError where we may not trace it."""
+        with self.hold(pid) as process:
+            return is_linux32(process.read("personality"))
 
     def count_states(self, tasks: Iterable[int]) -> TaskCounts:
         """Ask each task (thread) for its state; those that have gone are not counted."""

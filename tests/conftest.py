@@ -4,7 +4,7 @@ import itertools
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -86,8 +86,9 @@ def start_daemon(new_directory: Callable[[str], Path]) -> Iterator[Callable[...,
     """Start daemons of a test's own: with options, on a mount point of its choice if need be."""
     with ExitStack() as stack:
 
-        def start(*options: str, mount_point: Path | None = None) -> Daemon:
-            return stack.enter_context(pylxcfs(mount_point or new_directory("mount"), *options))
+        def start(*options: str, mount_point: Path | None = None, within: Iterable[str] = ()) -> Daemon:
+            where = mount_point or new_directory("mount")
+            return stack.enter_context(pylxcfs(where, *options, within=within))
 
         yield start
 

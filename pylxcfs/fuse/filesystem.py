@@ -138,8 +138,9 @@ class FileSystem:
         if node.in_sysfs and flags & os.O_ACCMODE != os.O_RDONLY:
             raise FuseError(errno.EACCES)
         if node.file is not None:
-            container, content = self._content.open(node.file, request.pid)
-            opened = OpenFile(self._content, node.file, container, content)
+            file = self._content.row_for(node.file, request.pid)
+            container, content = self._content.open(file, request.pid)
+            opened = OpenFile(self._content, file, container, content)
         elif node.host_path is None or node.is_directory:
             raise FuseError(errno.EISDIR)
         else:

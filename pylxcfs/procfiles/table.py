@@ -1,7 +1,7 @@
 """The table of all virtual files: lookup, listing, views and fallbacks are derived from it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final
 
@@ -31,7 +31,8 @@ class Fallback(Enum):
     EMPTY = "empty"
 
 
-@dataclass(frozen=True, slots=True)
+# Rows are told apart by identity: they are keys on the hot path.
+@dataclass(frozen=True, slots=True, eq=False)
 class VirtualFile:
     """One row: a file, who renders it, and all that its renderer and its view are made of."""
 
@@ -47,7 +48,22 @@ class VirtualFile:
     description: str
     #: The load part of the view, which makes the container's load be followed.
     needs_load: bool = False
+    #: Host files are read as a task with a 32-bit personality reads them.
+    as_linux32: bool = False
 
+
+CPUINFO: Final = VirtualFile(
+    path="proc/cpuinfo",
+    render=cpuinfo.render,
+    host_files=("cpuinfo",),
+    controllers=_CPU,
+    fallback=Fallback.HOST,
+    host_file="cpuinfo",
+    description="the processors of the CPU set, as many as the quota is worth",
+)
+
+#: In its place for readers with a 32-bit personality, on arm64 (docs/adr/0013-personality.md).
+CPUINFO_LINUX32: Final = replace(CPUINFO, as_linux32=True)
 
 #: The directories of a container's CPUs follow it.
 CPUS_PRESENT: Final = VirtualFile(
@@ -61,15 +77,7 @@ CPUS_PRESENT: Final = VirtualFile(
 )
 
 VIRTUAL_FILES: Final = (
-    VirtualFile(
-        path="proc/cpuinfo",
-        render=cpuinfo.render,
-        host_files=("cpuinfo",),
-        controllers=_CPU,
-        fallback=Fallback.HOST,
-        host_file="cpuinfo",
-        description="the processors of the CPU set, as many as the quota is worth",
-    ),
+    CPUINFO,
     VirtualFile(
         path="proc/diskstats",
         render=diskstats.render,

@@ -14,9 +14,11 @@ from pylxcfs.hugepages import HugePool, share_of
 from pylxcfs.procfiles import cpuinfo, meminfo, stat, swaps, uptime
 from pylxcfs.view import CpuTimes, CpuView, LoadView, MemoryView, ResourceView
 
-MEMINFO = [
-    path.read_bytes() for path in sorted((Path(__file__).parent.parent / "captures").glob("*/proc/meminfo"))
-]
+CAPTURES = Path(__file__).parent.parent / "captures"
+MEMINFO = [path.read_bytes() for path in sorted(CAPTURES.glob("*/proc/meminfo"))]
+MACHINES = {path.parent.parent.name: path.read_bytes() for path in sorted(CAPTURES.glob("*/proc/cpuinfo"))}
+#: As consumers find processors: glibc counts lines that begin with "processor", lscpu reads both.
+NAMED = re.compile(rb"^(processor|cpu number)[\t ]*:? *(\d+)", re.MULTILINE)
 CPUS = 8
 CPUINFO = b"".join(b"processor\t: %d\nflags\t: a\n\n" % cpu for cpu in range(CPUS))
 
@@ -153,6 +155,36 @@ def test_stat_is_consistent(cpu: CpuView, hertz: int) -> None:
     assert sorted(line[0] for line in rest) == sorted(b"cpu" + number for number in named)
     idle = int(first[4]) * 100 // hertz
     assert uptime.render(view, host).split()[1] == b"%d.%02d" % divmod(idle, 100)
+
+
+def named(text: bytes) -> dict[bytes, list[int]]:
+    """Return the processors that a cpuinfo names, under each name that it has for them."""
+    found: dict[bytes, list[int]] = {}
+    for name, number in NAMED.findall(text):
+        found.setdefault(name, []).append(int(number))
+    return found
+
+
+@given(st.data(), st.sampled_from(sorted(MACHINES)))
+def test_cpuinfo_names_the_visible_cpus(data: st.DataObject, machine: str) -> None:
+    """On every architecture exactly the visible ones are named, and no line about the machine is lost."""
+    text = MACHINES[machine]
+    every = named(text)
+    cpus = data.draw(st.sets(st.sampled_from(every[b"processor"]), min_size=1).map(sorted))
+    view = ResourceView(0, cpu_part=CpuView(dict.fromkeys(cpus, CpuTimes(0, 0, 0))))
+    shown = cpuinfo.render(view, HostSnapshot(cpuinfo=text))
+    assert dict.fromkeys(every, cpus) == named(shown)
+    counts = re.findall(rb"^# processors *: (\d+)$", shown, re.MULTILINE)
+    assert [b"%d" % len(cpus)] * text.count(b"# processors") == counts
+    assert b"\n\n\n" not in shown
+    assert text.endswith(b"\n\n") == shown.endswith(b"\n\n")
+    assert shown.endswith(b"\n")
+    again = cpuinfo.render(view, HostSnapshot(cpuinfo=shown))
+    assert shown == again
+    if len(cpus) == len(every[b"processor"]):
+        assert text == shown
+    hidden = cpuinfo.render(ResourceView(0, cpu_part=CpuView({})), HostSnapshot(cpuinfo=text))
+    assert set(hidden.splitlines()) - {b"# processors    : 0"} <= set(shown.splitlines())
 
 
 @given(st.lists(samples, min_size=1, max_size=12))

@@ -11,7 +11,7 @@ _PACKAGE = Path(pylxcfs.__file__).parent
 
 #: From the kernel's words to the command lines: a module imports only from its own line or those above.
 _LAYERS = (
-    {"errors", "arguments", "binds", "config", "mountinfo", "cgroup"},
+    {"errors", "arguments", "binds", "config", "mountinfo", "personality", "cgroup"},
     {"hosttree", "hugepages", "pidfile", "loadaverage"},
     {"host"},
     {"view"},

@@ -26,6 +26,10 @@ class _Counting:
         self.broken = False
         self._count = 0
 
+    def row_for(self, file: VirtualFile, pid: int) -> VirtualFile:
+        del pid
+        return file
+
     def open(self, file: VirtualFile, pid: int) -> tuple[Container | None, bytes]:
         del pid
         return None, self.read(file, None)
