@@ -127,7 +127,8 @@ def versions(request: pytest.FixtureRequest, tmp_path: Path) -> Versions:
 def test_values(versions: Versions) -> None:
     """Whatever both kernels know is equal."""
     (old, old_paths), (new, new_paths) = versions
-    assert frozenset(Controller) == old.controllers == new.controllers
+    assert frozenset(Controller) - {Controller.PRESSURE} == old.controllers
+    assert frozenset(Controller) - {Controller.SLAB} == new.controllers
     assert old.memory(old_paths) == new.memory(new_paths)
     assert old.cpuset(old_paths) == new.cpuset(new_paths)
     assert old.io(old_paths) == new.io(new_paths)
