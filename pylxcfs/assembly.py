@@ -21,13 +21,14 @@ from pylxcfs.hosttree import HostTree
 from pylxcfs.loadtracker import LoadTracker
 from pylxcfs.mountinfo import parse_mountinfo
 from pylxcfs.processes import Processes
-from pylxcfs.procfiles.table import VirtualFile
+from pylxcfs.procfiles.table import VIRTUAL_FILES, VirtualFile
 from pylxcfs.viewbuilder import ViewBuilder
 
 #: Some 16 files answer for a container; enough for 500 of them.
 _MAX_CGROUP_FILES: Final = 8192
-#: Left for /dev/fuse, host files, pidfds and whatever libraries open.
-_OTHER_FILES: Final = 512
+_CONTROLLERS: Final = (Controller.MEMORY, Controller.CPU, Controller.CPUSET, Controller.IO)
+#: Left for /dev/fuse, triggers, host files, pidfds and whatever libraries open.
+_OTHER_FILES: Final = 512 + 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,8 @@ class Engine:
     versions: Mapping[Controller, str]
     #: What of the kernel's abilities is there.
     features: Features
+    #: The rows of the table that this kernel has a file for.
+    files: tuple[VirtualFile, ...]
     resolver: Resolver
     content: ContentService
     cpu_tree: HostTree
@@ -67,7 +70,7 @@ def assemble(view: ViewConfig, proc_root: Path = Path("/proc"), sys_root: Path =
         reader = open_layout(hierarchies, own, _file_budget(), stats, memory_high=view.memory_high)
         if not reader.controllers:
             raise StartupError(
-                f"no cgroup controller of {', '.join(c.value for c in Controller)} is mounted, "
+                f"no cgroup controller of {', '.join(c.value for c in _CONTROLLERS)} is mounted, "
                 "neither v1 nor v2: nothing could be told about any container"
             )
         host = HostReader(proc_root, sys_root)
@@ -79,8 +82,10 @@ def assemble(view: ViewConfig, proc_root: Path = Path("/proc"), sys_root: Path =
     tracker = LoadTracker(reader, processes)
     builder = ViewBuilder(reader, tracker, view)
     content = ContentService(host, reader, resolver, builder, view.cache_ttl_seconds)
+    files = tuple(file for file in VIRTUAL_FILES if host.has(file.host_file))
     return Engine(
         hierarchies=hierarchies,
+        files=files,
         versions=reader.versions,
         features=kernel_features(proc_root, hierarchies, processes, counts_tasks=stats is not None),
         resolver=resolver,

@@ -38,6 +38,8 @@ class Config:
     #: None: ``pylxcfs.pid`` in the runtime directory.
     pidfile: Path | None = None
     log_level: str = "INFO"
+    #: Let containers set PSI triggers (``--enable-psi-poll``).
+    psi_poll: bool = False
     #: The host's /proc and /sys; elsewhere only in tests.
     proc_root: Path = Path("/proc")
     sys_root: Path = Path("/sys")

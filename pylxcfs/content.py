@@ -10,10 +10,19 @@ from collections import Counter, OrderedDict
 from typing import Final
 
 from pylxcfs.cgroup.parse import parse_cpu_list
-from pylxcfs.cgroup.types import CgroupError, CgroupGone, CgroupReader, ControllerUnavailable, CpuSet
+from pylxcfs.cgroup.types import (
+    CgroupError,
+    CgroupGone,
+    CgroupReader,
+    Controller,
+    ControllerUnavailable,
+    CpuSet,
+    Pressure,
+)
 from pylxcfs.containers import Container, Resolver
 from pylxcfs.host import HostReader
 from pylxcfs.procfiles.table import CPUINFO, CPUINFO_LINUX32, CPUS_PRESENT, Fallback, VirtualFile
+from pylxcfs.view import NOTHING_USED
 from pylxcfs.viewbuilder import ViewBuilder
 
 _log = logging.getLogger(__name__)
@@ -103,6 +112,12 @@ class ContentService:
         container, content = self.open(CPUS_PRESENT, pid)
         return None if container is None else parse_cpu_list(CPUS_PRESENT.path, content)
 
+    def open_pressure(self, resource: Pressure, container: Container) -> int:
+        """Open `container`'s pressure file for a trigger; raises CgroupError where it has none of its own."""
+        if self._reader.at_root(container.paths, Controller.PRESSURE):
+            raise ControllerUnavailable("a trigger there would watch the host")
+        return self._reader.open_pressure(container.paths, resource)
+
     def prune(self) -> None:
         """Drop content that may not be served any more."""
         now = time.monotonic()
@@ -131,7 +146,9 @@ class ContentService:
         self.fallbacks[reason] += 1
         if self.fallbacks[reason] == 1:
             _log.warning("%s: serving the fallback (%s): %s", file.path, file.fallback.name.lower(), error)
-        return self._read_host(file) if file.fallback is Fallback.HOST else b""
+        if file.fallback is Fallback.HOST:
+            return self._read_host(file)
+        return file.render(NOTHING_USED, self._host.snapshot(file.host_files))
 
     def _read_host(self, file: VirtualFile) -> bytes:
         return self._host.read(file.host_file, as_linux32=file.as_linux32)

@@ -16,7 +16,12 @@ from pylxcfs.personality import kernel_heeds_personality, linux32
 _CHUNK: Final = 1 << 16
 #: Files that the kernel writes as one record (single_open in fs/proc): one read gives all of it, and the
 #: second one, only to see the end, would make the kernel write it once more.
-_ONE_RECORD: Final = frozenset({"loadavg", "meminfo", "stat", "uptime"})
+_ONE_RECORD: Final = frozenset(
+    {
+        *("loadavg", "meminfo", "stat", "uptime"),
+        *("pressure/cpu", "pressure/io", "pressure/irq", "pressure/memory"),
+    }
+)
 #: Of /sys/devices/system/cpu, read by the name ``cpu/NAME``; not every kernel has all of them.
 _CPU_LISTS: Final = ("enabled", "offline", "possible", "present")
 _ONLINE: Final = "cpu/online"
@@ -38,6 +43,10 @@ class HostSnapshot:
     swaps: bytes = b""
     diskstats: bytes = b""
     loadavg: bytes = b""
+    pressure_cpu: bytes = b""
+    pressure_io: bytes = b""
+    pressure_irq: bytes = b""
+    pressure_memory: bytes = b""
     #: CLOCK_BOOTTIME, microseconds.
     boottime_usec: int = 0
     ticks_per_second: int = 100
@@ -81,6 +90,10 @@ class HostReader:
         self._online = CpuSet()
         self._online_until = 0.0
 
+    def has(self, name: str) -> bool:
+        """Tell whether this kernel has a file that `read` knows by this name."""
+        return name in self._fds or os.access(name, os.F_OK, dir_fd=self.proc_fd)
+
     def read(self, name: str, *, as_linux32: bool = False) -> bytes:
         """Return a host /proc file, or a CPU list as ``cpu/NAME``; empty where this kernel has none.
 
@@ -105,7 +118,11 @@ class HostReader:
     def snapshot(self, names: Collection[str], *, as_linux32: bool = False) -> HostSnapshot:
         """Read the files that a row asks for, and the clock."""
         return HostSnapshot(
-            **{name: self.read(name, as_linux32=as_linux32) for name in names if name != HUGE_POOLS},
+            **{
+                name.replace("/", "_"): self.read(name, as_linux32=as_linux32)
+                for name in names
+                if name != HUGE_POOLS
+            },
             huge_pools=self._read_huge_pools() if HUGE_POOLS in names else {},
             boottime_usec=time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000,
             ticks_per_second=self._ticks_per_second,

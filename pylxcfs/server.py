@@ -17,10 +17,10 @@ from pylxcfs.fuse.connection import Connection, open_connection, parse_mount_opt
 from pylxcfs.fuse.filesystem import FileSystem
 from pylxcfs.fuse.session import Session
 from pylxcfs.fuse.tree import Tree
+from pylxcfs.fuse.triggers import Triggers
 from pylxcfs.loadstate import LoadFile, read_boot_id
 from pylxcfs.loadtracker import STEP_SECONDS
 from pylxcfs.pidfile import PidFile
-from pylxcfs.procfiles.table import VIRTUAL_FILES
 
 _log = logging.getLogger(__name__)
 _PRUNE_SECONDS: Final = 5.0
@@ -40,18 +40,23 @@ def run(config: Config) -> int:
         prepare_mount_point(config.mount_point)
         connection = open_connection(config.mount_point, options)
         cleanup.callback(connection.unmount)
-        file_system = FileSystem(Tree(VIRTUAL_FILES, engine.cpu_tree), engine.content)
+        session = Session(connection.fd)
+        triggers = Triggers(engine.content, session) if config.psi_poll else None
+        tree = Tree(engine.files, engine.cpu_tree, triggers=config.psi_poll)
+        file_system = FileSystem(tree, engine.content, triggers)
         _log_start(config, engine)
         # What is here now stays; the collector need not walk it again while a reader waits.
         gc.collect()
         gc.freeze()
-        trio.run(_serve, Session(connection.fd, file_system), connection, engine, saved)
+        trio.run(_serve, session, file_system, connection, engine, saved)
         saved.save(engine.loads.snapshot())
         _log.info("stopped serving %s", config.mount_point)
     return 0
 
 
-async def _serve(loop: Session, connection: Connection, engine: Engine, saved: LoadFile) -> None:
+async def _serve(
+    loop: Session, file_system: FileSystem, connection: Connection, engine: Engine, saved: LoadFile
+) -> None:
     """Run the serving thread, and the control plane beside it."""
     async with trio.open_nursery() as control:
         # Before anybody can be served: who is served may send a signal.
@@ -60,7 +65,7 @@ async def _serve(loop: Session, connection: Connection, engine: Engine, saved: L
         control.start_soon(_prune, loop, engine)
         control.start_soon(_follow_loads, loop, engine)
         control.start_soon(_save_loads, engine, saved)
-        await trio.to_thread.run_sync(loop.run)
+        await trio.to_thread.run_sync(loop.run, file_system)
         control.cancel_scope.cancel()
 
 

@@ -287,6 +287,8 @@ class ResourceView:
     cpu_part: CpuView | None = None
     io_part: Mapping[DeviceNumber, DeviceIo] | None = None
     load_part: LoadView | None = None
+    pressure_part: bytes | None = None
+    slab_part: bytes | None = None
 
     @property
     def memory(self) -> MemoryView:
@@ -307,3 +309,17 @@ class ResourceView:
     def load(self) -> LoadView:
         """Load and tasks; raises LookupError where the row did not declare them."""
         return _declared(self.load_part, "load")
+
+    @property
+    def pressure(self) -> bytes:
+        """One pressure file, empty without any; raises LookupError where the row did not declare it."""
+        return _declared(self.pressure_part, "pressure")
+
+    @property
+    def slabinfo(self) -> bytes:
+        """Caches of kernel objects, or nothing; raises LookupError where the row did not declare them."""
+        return _declared(self.slab_part, "slabinfo")
+
+
+#: A container that uses nothing; memory, CPUs and load always have numbers, and are not in it.
+NOTHING_USED: Final = ResourceView(uptime_usec=0, io_part={}, pressure_part=b"", slab_part=b"")

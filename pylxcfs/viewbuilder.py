@@ -54,6 +54,8 @@ class ViewBuilder:
             cpu_part=self._cpu(container, host, uptime_usec) if Controller.CPU in controllers else None,
             io_part=self._reader.io(container.paths).devices if Controller.IO in controllers else None,
             load_part=self._load(container, uptime_usec) if file.needs_load else None,
+            pressure_part=self._reader.pressure(container.paths, file.pressure) if file.pressure else None,
+            slab_part=self._reader.slabinfo(container.paths) if Controller.SLAB in controllers else None,
         )
 
     def forget(self, container: Container) -> None:

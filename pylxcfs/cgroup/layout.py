@@ -22,12 +22,15 @@ from pylxcfs.cgroup.types import (
     HugetlbStats,
     IoStats,
     MemoryStats,
+    Pressure,
     Tasks,
 )
 from pylxcfs.cgroup.v1 import HIERARCHY, V1Reader
 from pylxcfs.cgroup.v2 import V2Reader
 
 _log = logging.getLogger(__name__)
+#: In every v2 cgroup, whatever controllers are enabled: cpu.stat and the pressure files (cgroup-v2.rst).
+_WITHOUT_CONTROLLER: Final = frozenset({Controller.CPU, Controller.PRESSURE})
 #: Where cgroup namespaces begin deeper than this below a mount, nobody looks for them.
 _DEEPEST_HOME: Final = 8
 
@@ -97,6 +100,18 @@ class LayoutReader:
                 continue
         raise ControllerUnavailable("tasks")
 
+    def pressure(self, paths: CgroupPaths, resource: Pressure) -> bytes:
+        """Read a pressure file."""
+        return self._reader(Controller.PRESSURE).pressure(paths, resource)
+
+    def open_pressure(self, paths: CgroupPaths, resource: Pressure) -> int:
+        """Open a pressure file for a trigger; the caller closes it."""
+        return self._reader(Controller.PRESSURE).open_pressure(paths, resource)
+
+    def slabinfo(self, paths: CgroupPaths) -> bytes:
+        """Read the caches of kernel objects."""
+        return self._reader(Controller.SLAB).slabinfo(paths)
+
     def at_root(self, paths: CgroupPaths, controller: Controller) -> bool:
         """Tell whether `paths` are in the root for `controller`, or nothing answers for it."""
         reader = self._readers.get(controller)
@@ -140,10 +155,9 @@ def open_layout(
     listed = _v2_controllers(mounts[V2].mount_point) if V2 in mounts else frozenset()
     readers: dict[Controller, CgroupReader] = {}
     for controller in Controller:
-        if files.has(HIERARCHY[controller]):
+        if controller in HIERARCHY and files.has(HIERARCHY[controller]):
             readers[controller] = v1
-        elif controller.value in listed or (V2 in mounts and controller is Controller.CPU):
-            # cpu.stat is in every v2 cgroup, with or without the controller (cgroup-v2.rst, "CPU").
+        elif controller.value in listed or (V2 in mounts and controller in _WITHOUT_CONTROLLER):
             readers[controller] = v2
     task_readers = (v1, v2) if readers.get(Controller.CPU) is v1 else (v2, v1)
     # Every v2 cgroup knows its CPU time; on v1 only cpuacct does, which need not be mounted with cpu.

@@ -45,16 +45,29 @@ class ParseError(CgroupError):
 
 
 class Controller(Enum):
-    """The controllers that answer for virtual files, by their cgroup v2 names."""
+    """What answers for virtual files: controllers by their cgroup v2 names, and what cgroups have besides."""
 
     MEMORY = "memory"
     CPU = "cpu"
     CPUSET = "cpuset"
     IO = "io"
     HUGETLB = "hugetlb"
+    #: Every v2 cgroup's, whatever controllers are enabled; v1 has none (psi.rst, "Cgroup2 interface").
+    PRESSURE = "pressure"
+    #: Only v1's memory controller lists caches of kernel objects, and only before Linux 5.9.
+    SLAB = "slab"
 
     # Enum's own __hash__ is a Python function; these are keys on the read path.
     __hash__ = object.__hash__
+
+
+class Pressure(Enum):
+    """What tasks may have to wait for (Documentation/accounting/psi.rst); irq since Linux 6.1."""
+
+    CPU = "cpu"
+    IO = "io"
+    IRQ = "irq"
+    MEMORY = "memory"
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +271,15 @@ class CgroupReader(Protocol):
 
     def tasks(self, paths: CgroupPaths) -> Tasks:
         """List the tasks of the container, nested cgroups included."""
+
+    def pressure(self, paths: CgroupPaths, resource: Pressure) -> bytes:
+        """Return the cgroup's pressure file as the kernel wrote it (psi.rst, "Pressure interface")."""
+
+    def open_pressure(self, paths: CgroupPaths, resource: Pressure) -> int:
+        """Open the cgroup's pressure file for a trigger; the caller closes it."""
+
+    def slabinfo(self, paths: CgroupPaths) -> bytes:
+        """Return the caches of kernel objects as the kernel listed them (slabinfo(5)); empty without any."""
 
     def at_root(self, paths: CgroupPaths, controller: Controller) -> bool:
         """Tell whether `paths` are in the hierarchy's root for `controller`: not a container."""

@@ -29,6 +29,7 @@ from pylxcfs.cgroup.types import (
     MemoryStat,
     MemoryStats,
     ParseError,
+    Pressure,
     TaskCounts,
     Tasks,
 )
@@ -39,6 +40,7 @@ HIERARCHY: Final[Mapping[Controller, str]] = {
     Controller.CPUSET: "cpuset",
     Controller.IO: "blkio",
     Controller.HUGETLB: "hugetlb",
+    Controller.SLAB: "memory",
 }
 #: Every hierarchy lists tasks; these are the ones that container runtimes use without fail.
 _TASKS_FROM: Final = ("cpu", "cpuacct", "memory", "pids")
@@ -191,10 +193,28 @@ class V1Reader:
         exact = self._stats is not None and counted >= len(ids)
         return Tasks(ids, TaskCounts(running, blocked, len(ids)) if exact else None)
 
+    def pressure(self, paths: CgroupPaths, resource: Pressure) -> bytes:
+        """There is none: PSI counts per v2 cgroup."""
+        del paths
+        raise ControllerUnavailable(f"{resource.value} pressure of a cgroup v1")
+
+    def open_pressure(self, paths: CgroupPaths, resource: Pressure) -> int:
+        """There is none."""
+        del paths
+        raise ControllerUnavailable(f"{resource.value} pressure of a cgroup v1")
+
+    def slabinfo(self, paths: CgroupPaths) -> bytes:
+        """Read memory.kmem.slabinfo: empty without objects, and since Linux 5.9, or gone altogether."""
+        path = self._path(paths, "memory")
+        try:
+            return self._files.read("memory", path, "memory.kmem.slabinfo")
+        except ControllerUnavailable:
+            return b""
+
     def at_root(self, paths: CgroupPaths, controller: Controller) -> bool:
         """Tell whether `paths` are in the root for `controller`, or in no such hierarchy."""
-        hierarchy = HIERARCHY[controller]
-        return self._files.is_root(hierarchy, paths.get(hierarchy))
+        hierarchy = HIERARCHY.get(controller)
+        return hierarchy is None or self._files.is_root(hierarchy, paths.get(hierarchy))
 
     def exists(self, paths: CgroupPaths) -> bool:
         """Tell whether any of the cgroups that answer is still there."""

@@ -33,6 +33,7 @@ from pylxcfs.cgroup.types import (
     MemoryStat,
     MemoryStats,
     ParseError,
+    Pressure,
     Tasks,
 )
 
@@ -159,6 +160,19 @@ class V2Reader:
         if not found:
             raise ControllerUnavailable(name) if self._files.exists(V2, path) else CgroupGone(name)
         return Tasks(ids)
+
+    def pressure(self, paths: CgroupPaths, resource: Pressure) -> bytes:
+        """Read the pressure file, which ``cgroup_disable=pressure`` and cgroup.pressure take away."""
+        return self._files.read(V2, self._path(paths), f"{resource.value}.pressure")
+
+    def open_pressure(self, paths: CgroupPaths, resource: Pressure) -> int:
+        """Open the pressure file for a trigger (psi.rst, "Monitoring for pressure thresholds")."""
+        return self._files.open_for_writing(V2, self._path(paths), f"{resource.value}.pressure")
+
+    def slabinfo(self, paths: CgroupPaths) -> bytes:
+        """There is none: v2 only counts bytes, in memory.stat."""
+        del paths
+        raise ControllerUnavailable("slabinfo of a cgroup v2")
 
     def at_root(self, paths: CgroupPaths, controller: Controller) -> bool:  # noqa: ARG002 - one hierarchy
         """Tell whether `paths` are in the hierarchy's root, the same for every controller."""

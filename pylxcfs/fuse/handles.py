@@ -29,15 +29,16 @@ class Readable(Protocol):
 class OpenFile:
     """An open virtual file, with the content of its present pass."""
 
-    __slots__ = ("_container", "_content", "_file", "_fresh", "_service")
+    __slots__ = ("_content", "_fresh", "_service", "container", "file")
 
     def __init__(
         self, service: ContentService, file: VirtualFile, container: Container | None, content: bytes
     ) -> None:
         """Keep what was rendered when the file was opened."""
         self._service = service
-        self._file = file
-        self._container = container
+        self.file = file
+        #: Who opened it.
+        self.container = container
         self._content = content
         self._fresh = True
 
@@ -46,7 +47,7 @@ class OpenFile:
         if offset == 0 and not self._fresh:
             # A container that has ended meanwhile keeps what it last said.
             with suppress(CgroupGone):
-                self._content = self._service.read(self._file, self._container)
+                self._content = self._service.read(self.file, self.container)
         self._fresh = False
         return self._content[offset : offset + size]
 

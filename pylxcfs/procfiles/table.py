@@ -5,9 +5,19 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final
 
-from pylxcfs.cgroup.types import Controller
+from pylxcfs.cgroup.types import Controller, Pressure
 from pylxcfs.host import HUGE_POOLS, HostSnapshot
-from pylxcfs.procfiles import cpuinfo, diskstats, loadavg, meminfo, stat, swaps, uptime
+from pylxcfs.procfiles import (
+    cpuinfo,
+    diskstats,
+    loadavg,
+    meminfo,
+    pressure,
+    slabinfo,
+    stat,
+    swaps,
+    uptime,
+)
 from pylxcfs.sysfiles import cpulists
 from pylxcfs.view import ResourceView
 
@@ -20,6 +30,7 @@ CPU_DIRECTORY: Final = "sys/devices/system/cpu"
 _CPU: Final = frozenset({Controller.CPU, Controller.CPUSET})
 _MEMORY: Final = frozenset({Controller.MEMORY})
 _IO: Final = frozenset({Controller.IO})
+_PRESSURE: Final = frozenset({Controller.PRESSURE})
 
 
 class Fallback(Enum):
@@ -27,7 +38,7 @@ class Fallback(Enum):
 
     #: The host's file.
     HOST = "host"
-    #: Nothing: the host's file would tell more than the container may know.
+    #: The file of a container that uses nothing: the host's would tell more than it may know.
     EMPTY = "empty"
 
 
@@ -39,7 +50,7 @@ class VirtualFile:
     #: Below the mount point.
     path: str
     render: Renderer
-    #: Fields of `HostSnapshot` that have to be read, for the renderer or for the view.
+    #: Host files that have to be read into the `HostSnapshot`, for the renderer or for the view.
     host_files: tuple[str, ...]
     controllers: frozenset[Controller]
     fallback: Fallback
@@ -50,6 +61,10 @@ class VirtualFile:
     needs_load: bool = False
     #: Host files are read as a task with a 32-bit personality reads them.
     as_linux32: bool = False
+    #: The pressure that it tells of; with it, who writes sets a trigger where that is allowed.
+    pressure: Pressure | None = None
+    #: Permissions.
+    mode: int = 0o444
 
 
 CPUINFO: Final = VirtualFile(
@@ -105,6 +120,56 @@ VIRTUAL_FILES: Final = (
         fallback=Fallback.HOST,
         host_file="meminfo",
         description="memory and swap within the container's limits",
+    ),
+    VirtualFile(
+        path="proc/pressure/cpu",
+        render=pressure.render_cpu,
+        host_files=("pressure/cpu",),
+        controllers=_PRESSURE,
+        fallback=Fallback.EMPTY,
+        host_file="pressure/cpu",
+        description="how long the container's tasks waited for a CPU",
+        pressure=Pressure.CPU,
+    ),
+    VirtualFile(
+        path="proc/pressure/io",
+        render=pressure.render_io,
+        host_files=("pressure/io",),
+        controllers=_PRESSURE,
+        fallback=Fallback.EMPTY,
+        host_file="pressure/io",
+        description="how long the container's tasks waited for block I/O",
+        pressure=Pressure.IO,
+    ),
+    VirtualFile(
+        path="proc/pressure/irq",
+        render=pressure.render_irq,
+        host_files=("pressure/irq",),
+        controllers=_PRESSURE,
+        fallback=Fallback.EMPTY,
+        host_file="pressure/irq",
+        description="how long interrupts kept the container's tasks waiting, on kernels that tell",
+        pressure=Pressure.IRQ,
+    ),
+    VirtualFile(
+        path="proc/pressure/memory",
+        render=pressure.render_memory,
+        host_files=("pressure/memory",),
+        controllers=_PRESSURE,
+        fallback=Fallback.EMPTY,
+        host_file="pressure/memory",
+        description="how long the container's tasks waited for memory",
+        pressure=Pressure.MEMORY,
+    ),
+    VirtualFile(
+        path="proc/slabinfo",
+        render=slabinfo.render,
+        host_files=(),
+        controllers=frozenset({Controller.SLAB}),
+        fallback=Fallback.EMPTY,
+        host_file="slabinfo",
+        description="the container's caches of kernel objects, where v1 lists them; else none",
+        mode=0o400,
     ),
     VirtualFile(
         path="proc/stat",

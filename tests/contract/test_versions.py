@@ -142,7 +142,8 @@ def versions(request: pytest.FixtureRequest, tmp_path: Path) -> Versions:
 def test_values(versions: Versions) -> None:
     """Whatever both kernels know is equal."""
     (old, old_paths), (new, new_paths) = versions
-    assert frozenset(Controller) == old.controllers == new.controllers
+    assert frozenset(Controller) - {Controller.PRESSURE} == old.controllers
+    assert frozenset(Controller) - {Controller.SLAB} == new.controllers
     assert old.memory(old_paths) == new.memory(new_paths)
     assert old.hugetlb(old_paths, 2 * MIB) == new.hugetlb(new_paths, 2 * MIB)
     assert HugetlbStats(12 * MIB, 4 * MIB, 6 * MIB) == new.hugetlb(new_paths, 2 * MIB)

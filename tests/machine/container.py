@@ -11,7 +11,7 @@ import psutil
 from tests.machine.cgroups import Cgroup, root_directories
 from tests.machine.waiting import wait_for
 
-FILES: Final = ("cpuinfo", "diskstats", "loadavg", "meminfo", "stat", "swaps", "uptime")
+FILES: Final = ("cpuinfo", "diskstats", "loadavg", "meminfo", "slabinfo", "stat", "swaps", "uptime")
 
 _JOIN: Final = """
 set -e

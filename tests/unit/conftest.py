@@ -1,6 +1,7 @@
 """Captures of machines, golden bytes, and one container to render."""
 
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,11 @@ MIB = 1 << 20
 
 def load(machine: str) -> HostSnapshot:
     """Return what a captured machine says of itself."""
-    files: dict[str, Any] = {path.name: path.read_bytes() for path in (CAPTURES / machine / "proc").iterdir()}
+    top = CAPTURES / machine / "proc"
+    names = {field.name: field.name.replace("_", "/") for field in fields(HostSnapshot)}
+    files: dict[str, Any] = {
+        field: (top / name).read_bytes() for field, name in names.items() if (top / name).is_file()
+    }
     return HostSnapshot(**files, boottime_usec=5_000_000_000, online=CpuSet({0, 1}))
 
 
@@ -96,4 +101,6 @@ def container() -> ResourceView:
             DeviceNumber(254, 0): DeviceIo(1 << 20, 4096, 20, 1, 512, 3),
             DeviceNumber(7, 0): DeviceIo(),
         },
+        pressure_part=b"",
+        slab_part=b"",
     )

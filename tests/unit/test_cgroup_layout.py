@@ -58,7 +58,7 @@ def test_hybrid(tmp_path: Path) -> None:
     )
     reader = _open(tmp_path, {"both": ("cpu", "cpuacct"), "gone": ("cpuset",)}, v2=True)
     paths = CgroupPaths.of({"": CgroupPath("/u"), "cpu": CgroupPath("/c"), "cpuacct": CgroupPath("/c")})
-    assert {Controller.MEMORY, Controller.CPU, Controller.IO} == reader.controllers
+    assert {Controller.MEMORY, Controller.CPU, Controller.IO, Controller.PRESSURE} == reader.controllers
     assert 4096 == reader.memory(paths).max
     assert 1 == len(reader.io(paths).devices)
     assert (CpuMax(50000, 100000), {0: CpuTime(5, 3)}) == (reader.cpu(paths).max, reader.cpu(paths).used)
