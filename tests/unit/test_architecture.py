@@ -11,7 +11,7 @@ _PACKAGE = Path(pylxcfs.__file__).parent
 
 #: From the kernel's words to the command lines: a module imports only from its own line or those above.
 _LAYERS = (
-    {"errors", "arguments", "binds", "config", "mountinfo", "cgroup"},
+    {"errors", "arguments", "binds", "config", "mountapi", "mountinfo", "cgroup"},
     {"host", "hosttree", "pidfile", "loadaverage"},
     {"view"},
     {"cputime", "processes", "sysfiles", "loadstate"},
@@ -21,7 +21,7 @@ _LAYERS = (
     {"viewbuilder"},
     {"content"},
     {"assembly", "fuse"},
-    {"webhook"},
+    {"webhook", "reattach"},
     {"server", "ctl"},
     {"cli"},
 )
