@@ -7,6 +7,7 @@ Source: open_tree(2), move_mount(2), mount_setattr(2), openat2(2), setns(2), umo
 """
 
 import ctypes
+import errno
 import os
 from pathlib import Path
 from typing import Final
@@ -71,6 +72,13 @@ def close_and_make_private(mount_fd: int) -> None:
     attributes = _MountAttr(attr_set=CLOSED, propagation=_MS_PRIVATE)
     size = ctypes.c_size_t(ctypes.sizeof(attributes))
     _check(_LIBC.syscall(_MOUNT_SETATTR, mount_fd, b"", _AT_EMPTY_PATH, ctypes.byref(attributes), size))
+
+
+def can_close_mounts() -> bool:
+    """Tell whether the kernel has mount_setattr(2), the newest of these calls (Linux 5.12)."""
+    return _LIBC.syscall(_MOUNT_SETATTR, -1, b"", _AT_EMPTY_PATH, None, ctypes.c_size_t(0)) == 0 or (
+        ctypes.get_errno() != errno.ENOSYS
+    )
 
 
 def attach(mount_fd: int, target_fd: int) -> None:

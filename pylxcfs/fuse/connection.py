@@ -200,7 +200,7 @@ def _clear_fuse_mounts(path: Path, real: Path) -> None:
         top = mount_at(real)
         if top is None or not top.fs_type.startswith("fuse"):
             return
-        status = _ask(real)
+        status = ask(real)
         if status in _STALE:
             _LOG.warning("mount point %s has a stale mount of %s; unmounting it", path, top.source)
             try:
@@ -216,7 +216,7 @@ def _clear_fuse_mounts(path: Path, real: Path) -> None:
     raise StartupError(f"mount point {path} has more than {_MAX_STACKED} stale mounts")
 
 
-def _ask(path: Path) -> int | None:
+def ask(path: Path) -> int | None:
     """Return the errno of the file system at `path`, 0 for none; None if it does not answer."""
     # In a process of its own: a request that a hanging server has taken cannot be called off, not even by
     # SIGKILL, and whoever waits for it could not exit.

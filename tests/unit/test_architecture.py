@@ -11,7 +11,7 @@ _PACKAGE = Path(pylxcfs.__file__).parent
 
 #: From the kernel's words to the command lines: a module imports only from its own line or those above.
 _LAYERS = (
-    {"errors", "arguments", "binds", "config", "mountapi", "mountinfo", "cgroup"},
+    {"errors", "arguments", "binds", "config", "mountapi", "mountinfo", "starttime", "cgroup"},
     {"host", "hosttree", "pidfile", "loadaverage"},
     {"view"},
     {"cputime", "processes", "sysfiles", "loadstate"},
@@ -38,6 +38,9 @@ _PURE = (
     "sysfiles",
     "fuse.wire",
     "binds",
+    "starttime",
+    "reattach.containername",
+    "reattach.orders",
     *_PURE_CGROUP,
     *_PURE_WEBHOOK,
 )
