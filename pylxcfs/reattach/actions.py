@@ -178,6 +178,8 @@ def _plan(
         for namespace in chosen
         if _MARK in namespace.mountinfo
         for bind in find_binds(parse_mountinfo(namespace.mountinfo), is_wanted=is_wanted)
+        # Whoever copies the host's mount table has this too; no container reads it.
+        if bind.target != str(request.mount_point)
     ]
     states = _states(planter, binds)
     return [_plan_bind(request, namespace, bind, states, verb) for namespace, bind in binds]
@@ -199,6 +201,8 @@ def _plan_bind(
         reason = "its server does not answer"
     elif state in removed and not is_place(bind.target):
         reason = "not below /proc or the CPU directory"
+    elif state in removed and verb is Verb.PLANT and not bind.file:
+        reason = "our whole tree, which is none of the kernel's files"
     elif state in removed:
         return _Plan(namespace, bind.target, state, Order(verb, bind.target, bind.file, ids))
     return _Plan(namespace, bind.target, state, reason=reason)

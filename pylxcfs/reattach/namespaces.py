@@ -17,7 +17,7 @@ _INIT: Final = 1
 
 @dataclass(frozen=True, slots=True)
 class Namespace:
-    """One mount namespace; `pid` is its oldest process, which is a container's init."""
+    """One mount namespace; `pid` is its oldest process in a pid namespace of its own: a container's init."""
 
     inode: int
     pid: int
@@ -48,21 +48,22 @@ def list_namespaces(proc_root: Path) -> list[Namespace]:
 def _list(processes: Processes) -> Iterator[Namespace]:
     own = (processes.namespace("self", "mnt"), processes.namespace("self", "pid"))
     hosts = {own[0]}
-    oldest: dict[int, tuple[int, int]] = {}
+    best: dict[int, tuple[bool, int, int]] = {}
     for pid in psutil.pids():
         try:
             inode = processes.namespace(pid, "mnt")
             if pid == _INIT:
                 hosts.add(inode)
             # Most processes of a machine are the host's, and one of them is enough.
-            if inode in hosts and inode in oldest:
+            if inode in hosts and inode in best:
                 continue
             with processes.hold(pid) as process:
-                born = (process.start_ticks(), pid)
+                # unshare(1) stays in the container's mount namespace, but not in its pid namespace.
+                candidate = (process.namespace("pid") == own[1], process.start_ticks(), pid)
         except (*PROCESS_GONE, PermissionError):
             continue
-        oldest[inode] = min(born, oldest.get(inode, born))
-    for inode, (start_ticks, pid) in oldest.items():
+        best[inode] = min(candidate, best.get(inode, candidate))
+    for inode, (_, start_ticks, pid) in best.items():
         try:
             with processes.hold(pid) as process:
                 if process.start_ticks() == start_ticks and process.namespace("mnt") == inode:
