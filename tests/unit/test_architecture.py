@@ -11,7 +11,7 @@ _PACKAGE = Path(pylxcfs.__file__).parent
 
 #: From the kernel's words to the command lines: a module imports only from its own line or those above.
 _LAYERS = (
-    {"errors", "arguments", "binds", "config", "mountinfo", "personality", "cgroup"},
+    {"errors", "arguments", "binds", "config", "mountapi", "mountinfo", "personality", "starttime", "cgroup"},
     {"hosttree", "hugepages", "pidfile", "loadaverage"},
     {"host"},
     {"view"},
@@ -23,7 +23,7 @@ _LAYERS = (
     {"content"},
     {"features"},
     {"assembly", "fuse"},
-    {"webhook"},
+    {"webhook", "reattach"},
     {"server", "ctl"},
     {"cli"},
 )
@@ -48,6 +48,9 @@ _PURE = (
     "sysfiles",
     "fuse.wire",
     "binds",
+    "starttime",
+    "reattach.containername",
+    "reattach.orders",
     *_PURE_CGROUP,
     *_PURE_WEBHOOK,
 )
