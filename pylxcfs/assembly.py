@@ -2,6 +2,7 @@
 
 import os
 import resource
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -15,6 +16,7 @@ from pylxcfs.config import ViewConfig
 from pylxcfs.containers import Resolver
 from pylxcfs.content import ContentService
 from pylxcfs.errors import StartupError
+from pylxcfs.features import Features, kernel_features
 from pylxcfs.host import HostReader
 from pylxcfs.hosttree import HostTree
 from pylxcfs.ledgerfile import LedgerFile
@@ -22,13 +24,14 @@ from pylxcfs.loadstate import read_boot_id
 from pylxcfs.loadtracker import LoadTracker
 from pylxcfs.mountinfo import parse_mountinfo
 from pylxcfs.processes import Processes
-from pylxcfs.procfiles.table import VirtualFile
+from pylxcfs.procfiles.table import VIRTUAL_FILES, VirtualFile
 from pylxcfs.viewbuilder import ViewBuilder
 
 #: Some 16 files answer for a container; enough for 500 of them.
 _MAX_CGROUP_FILES: Final = 8192
-#: Left for /dev/fuse, host files, pidfds and whatever libraries open.
-_OTHER_FILES: Final = 512
+_CONTROLLERS: Final = (Controller.MEMORY, Controller.CPU, Controller.CPUSET, Controller.IO)
+#: Left for /dev/fuse, triggers, host files, pidfds and whatever libraries open.
+_OTHER_FILES: Final = 512 + 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,12 @@ class Engine:
     """What renders; it knows nothing of FUSE. Owned by one thread."""
 
     hierarchies: tuple[Hierarchy, ...]
+    #: Which cgroup version answers for which controller, for those that any answers for.
+    versions: Mapping[Controller, str]
+    #: What of the kernel's abilities is there.
+    features: Features
+    #: The rows of the table that this kernel has a file for.
+    files: tuple[VirtualFile, ...]
     resolver: Resolver
     content: ContentService
     cpu_tree: HostTree
@@ -45,7 +54,7 @@ class Engine:
 
     def render_for_pid(self, file: VirtualFile, pid: int) -> bytes:
         """Return what process `pid` would read."""
-        return self.content.open(file, pid)[1]
+        return self.content.open(self.content.row_for(file, pid), pid)[1]
 
     def prune(self) -> None:
         """Let go of everything that belongs to containers that have died."""
@@ -68,10 +77,11 @@ def assemble(
     try:
         hierarchies = find_hierarchies(parse_mountinfo((proc_root / "self/mountinfo").read_bytes()))
         own = parse_membership("/proc/self/cgroup", (proc_root / "self/cgroup").read_bytes())
-        reader = open_layout(hierarchies, own, _file_budget(), _open_cgroup_stats())
+        stats = _open_cgroup_stats()
+        reader = open_layout(hierarchies, own, _file_budget(), stats, memory_high=view.memory_high)
         if not reader.controllers:
             raise StartupError(
-                f"no cgroup controller of {', '.join(c.value for c in Controller)} is mounted, "
+                f"no cgroup controller of {', '.join(c.value for c in _CONTROLLERS)} is mounted, "
                 "neither v1 nor v2: nothing could be told about any container"
             )
         host = HostReader(proc_root, sys_root)
@@ -86,7 +96,19 @@ def assemble(
         ledger_file = LedgerFile(ledgers, read_boot_id(proc_root), os.sysconf("SC_NPROCESSORS_CONF"))
     builder = ViewBuilder(reader, tracker, view, ledger_file)
     content = ContentService(host, reader, resolver, builder, view.cache_ttl_seconds)
-    return Engine(hierarchies, resolver, content, cpu_tree, tracker, reader, builder)
+    files = tuple(file for file in VIRTUAL_FILES if host.has(file.host_file))
+    return Engine(
+        hierarchies=hierarchies,
+        files=files,
+        versions=reader.versions,
+        features=kernel_features(proc_root, hierarchies, processes, counts_tasks=stats is not None),
+        resolver=resolver,
+        content=content,
+        cpu_tree=cpu_tree,
+        loads=tracker,
+        _reader=reader,
+        _builder=builder,
+    )
 
 
 def _open_cgroup_stats() -> CgroupStats | None:

@@ -15,7 +15,6 @@ from pylxcfs.config import DEFAULT_CACHE_TTL_SECONDS, DEFAULT_RUNTIME_DIR, Confi
 from pylxcfs.errors import StartupError
 from pylxcfs.fuse.connection import parse_mount_options
 
-_LOG: Final = logging.getLogger(__name__)
 _LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 
 #: lxcfs options that ask for what is the default here.
@@ -26,8 +25,6 @@ _ALREADY_DEFAULT: Final = (
     ("--enable-pidfd",),
     ("-s",),
 )
-#: lxcfs options that units in the field may carry, and that nothing here obeys yet.
-_NOT_YET: Final = ("--enable-psi-poll",)
 
 
 class _LogFormatter(logging.Formatter):
@@ -75,6 +72,12 @@ def _build_parser() -> OneLineParser:
     parser.add_argument("-u", "--disable-swap", action="store_true", help="show containers no swap")
     parser.add_argument("--disable-zswap", action="store_true", help="show containers no compressed swap")
     parser.add_argument(
+        "--memory-high", action="store_true", help="count memory.high (cgroup v2) as a memory limit too"
+    )
+    parser.add_argument(
+        "--enable-psi-poll", action="store_true", help="let containers set triggers on proc/pressure/*"
+    )
+    parser.add_argument(
         "-o",
         dest="mount_options",
         metavar="OPTS",
@@ -115,13 +118,11 @@ def _build_parser() -> OneLineParser:
     parser.add_argument("-v", "--version", action="version", version=f"pylxcfs {__version__}")
     for flags in _ALREADY_DEFAULT:
         parser.add_argument(*flags, dest="already_default", action="store_true", help=argparse.SUPPRESS)
-    for flag in _NOT_YET:
-        parser.add_argument(flag, dest="not_yet", action="append_const", const=flag, help=argparse.SUPPRESS)
     return parser
 
 
-def parse_arguments(argv: Sequence[str] | None = None) -> tuple[Config, list[str]]:
-    """Check the command line; return what it asks for, and the options that are not obeyed yet.
+def parse_arguments(argv: Sequence[str] | None = None) -> Config:
+    """Check the command line; return what it asks for.
 
     Raises SystemExit for ``-h``, ``-v`` and wrong usage, StartupError for wrong mount options.
     """
@@ -134,21 +135,22 @@ def parse_arguments(argv: Sequence[str] | None = None) -> tuple[Config, list[str
         parser.error(f"more than one mount point given: {' '.join(map(str, arguments.mount_points))}")
     mount_options = ",".join(arguments.mount_options)
     parse_mount_options(mount_options)
-    config = Config(
+    return Config(
         mount_point=arguments.mount_points[0],
         view=ViewConfig(
             cfs=not arguments.disable_cfs,
             loadavg=not arguments.disable_loadavg,
             swap=not arguments.disable_swap,
             zswap=not arguments.disable_zswap,
+            memory_high=arguments.memory_high,
             cache_ttl_seconds=arguments.cache_ttl,
         ),
         mount_options=tuple(filter(None, mount_options.split(","))),
         runtime_dir=arguments.runtime_dir,
         pidfile=arguments.pidfile,
         log_level=arguments.log_level.upper(),
+        psi_poll=arguments.enable_psi_poll,
     )
-    return config, arguments.not_yet or []
 
 
 def set_up_logging(level: str) -> None:
@@ -161,12 +163,10 @@ def set_up_logging(level: str) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the daemon; return its exit status."""
     try:
-        config, not_yet = parse_arguments(argv)
+        config = parse_arguments(argv)
         if os.geteuid() != 0:
             raise StartupError("must be run as root: mounting and reading other processes' cgroups need it")
         set_up_logging(config.log_level)
-        for option in not_yet:
-            _LOG.warning("%s has no effect yet", option)
         return supervisor.run(config, sys.argv[1:] if argv is None else argv)
     except StartupError as error:
         print(f"pylxcfs: {error}", file=sys.stderr)  # noqa: T201 - must be seen whatever the log level

@@ -22,6 +22,8 @@ class ViewConfig:
     swap: bool = True
     #: Show compressed swap (``--disable-zswap`` turns it off).
     zswap: bool = True
+    #: Count memory.high of cgroup v2 as a limit (``--memory-high``).
+    memory_high: bool = False
     #: How long rendered content may be served again; 0 renders every time.
     cache_ttl_seconds: float = DEFAULT_CACHE_TTL_SECONDS
 
@@ -40,6 +42,8 @@ class Config:
     log_level: str = "INFO"
     #: Above this resident memory a server is replaced.
     max_memory: int = DEFAULT_MAX_MEMORY
+    #: Let containers set PSI triggers (``--enable-psi-poll``).
+    psi_poll: bool = False
     #: The host's /proc and /sys; elsewhere only in tests.
     proc_root: Path = Path("/proc")
     sys_root: Path = Path("/sys")

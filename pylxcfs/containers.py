@@ -76,6 +76,13 @@ class Resolver:
         self.unresolved += 1
         return None
 
+    def is_linux32(self, pid: int) -> bool:
+        """Tell whether a reader has a 32-bit personality; not if gone, or not to be traced (Yama)."""
+        try:
+            return self._processes.is_linux32(pid)
+        except OSError:
+            return False
+
     def forget(self, container: Container) -> None:
         """Resolve `container`'s processes anew: its cgroup has gone."""
         for namespaces in [n for n, known in self._by_namespaces.items() if known.container is container]:

@@ -10,10 +10,19 @@ from collections import Counter, OrderedDict
 from typing import Final
 
 from pylxcfs.cgroup.parse import parse_cpu_list
-from pylxcfs.cgroup.types import CgroupError, CgroupGone, CgroupReader, ControllerUnavailable, CpuSet
+from pylxcfs.cgroup.types import (
+    CgroupError,
+    CgroupGone,
+    CgroupReader,
+    Controller,
+    ControllerUnavailable,
+    CpuSet,
+    Pressure,
+)
 from pylxcfs.containers import Container, Resolver
 from pylxcfs.host import HostReader
-from pylxcfs.procfiles.table import CPUS_PRESENT, Fallback, VirtualFile
+from pylxcfs.procfiles.table import CPUINFO, CPUINFO_LINUX32, CPUS_PRESENT, Fallback, VirtualFile
+from pylxcfs.view import NOTHING_USED
 from pylxcfs.viewbuilder import ViewBuilder
 
 _log = logging.getLogger(__name__)
@@ -37,20 +46,30 @@ class ContentService:
         self._resolver = resolver
         self._builder = builder
         self._ttl = cache_ttl_seconds
-        self._cache: OrderedDict[tuple[Container | None, str], tuple[float, bytes]] = OrderedDict()
-        self._shows_host = False
+        self._host_view = False
+        self._cache: OrderedDict[tuple[Container | None, VirtualFile], tuple[float, bytes]] = OrderedDict()
         #: How often a file could not be rendered and its fallback was served: (path, why) → count.
         self.fallbacks: Counter[tuple[str, str]] = Counter()
 
-    def show_host(self, *, on: bool) -> None:
-        """Give everybody the host's content, without a look at who asks; or end that."""
-        self._shows_host = on
+    def show_host(self, *, on: bool) -> bool:
+        """Show everybody the host, or containers themselves again; return whether that is a change.
+
+        Files that are open follow at their next read from the start.
+        """
+        changed = self._host_view != on
+        self._host_view = on
         self._cache.clear()
+        return changed
+
+    def row_for(self, file: VirtualFile, pid: int) -> VirtualFile:
+        """Return the row to open for `pid`: some see another cpuinfo (docs/adr/0013-personality.md)."""
+        if file is CPUINFO and self._host.heeds_personality and self._resolver.is_linux32(pid):
+            return CPUINFO_LINUX32
+        return file
 
     def open(self, file: VirtualFile, pid: int) -> tuple[Container | None, bytes]:
         """Find out who asks, and return their content with it."""
-        if self._shows_host:
-            return None, self.read(file, None)
+        # Who asks is found out in the host view too: what stays open outlasts it.
         container = self._resolver.resolve(pid)
         try:
             return container, self.read(file, container)
@@ -68,10 +87,12 @@ class ContentService:
 
     def read(self, file: VirtualFile, container: Container | None) -> bytes:
         """Return the content for `container`, at most the cache time old; raises CgroupGone."""
+        if self._host_view:
+            container = None
         if not self._ttl:
             return self._render(file, container)
         now = time.monotonic()
-        key = (container, file.path)
+        key = (container, file)
         cached = self._cache.get(key)
         if cached is not None and now < cached[0]:
             return cached[1]
@@ -87,8 +108,16 @@ class ContentService:
 
         Read from the file that says so, and so never another answer than the files'.
         """
+        if self._host_view:
+            return None
         container, content = self.open(CPUS_PRESENT, pid)
         return None if container is None else parse_cpu_list(CPUS_PRESENT.path, content)
+
+    def open_pressure(self, resource: Pressure, container: Container) -> int:
+        """Open `container`'s pressure file for a trigger; raises CgroupError where it has none of its own."""
+        if self._reader.at_root(container.paths, Controller.PRESSURE):
+            raise ControllerUnavailable("a trigger there would watch the host")
+        return self._reader.open_pressure(container.paths, resource)
 
     def prune(self) -> None:
         """Drop content that may not be served any more."""
@@ -99,14 +128,14 @@ class ContentService:
 
     def _render(self, file: VirtualFile, container: Container | None) -> bytes:
         if container is None:
-            return self._host.read(file.host_file)
+            return self._read_host(file)
         if file.controllers and all(self._reader.at_root(container.paths, c) for c in file.controllers):
             # No cgroup of its own: a host process shares the host's; a container has no answer.
             if container.in_host_pid_namespace:
-                return self._host.read(file.host_file)
+                return self._read_host(file)
             return self._fall_back(file, ControllerUnavailable("the container is in the root cgroup"))
         try:
-            host = self._host.snapshot(file.host_files)
+            host = self._host.snapshot(file.host_files, as_linux32=file.as_linux32)
             return file.render(self._builder.build(container, file, host), host)
         except CgroupGone:
             raise
@@ -118,4 +147,9 @@ class ContentService:
         self.fallbacks[reason] += 1
         if self.fallbacks[reason] == 1:
             _log.warning("%s: serving the fallback (%s): %s", file.path, file.fallback.name.lower(), error)
-        return self._host.read(file.host_file) if file.fallback is Fallback.HOST else b""
+        if file.fallback is Fallback.HOST:
+            return self._read_host(file)
+        return file.render(NOTHING_USED, self._host.snapshot(file.host_files))
+
+    def _read_host(self, file: VirtualFile) -> bytes:
+        return self._host.read(file.host_file, as_linux32=file.as_linux32)

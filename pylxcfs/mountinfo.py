@@ -27,6 +27,10 @@ class Mount:
     fs_type: str
     source: str
     super_options: str
+    #: Number of the peer group that what is mounted here is passed on to; None: to nobody.
+    shared: int | None = None
+    #: Number of the peer group that what is mounted elsewhere is received from; None: from nobody.
+    master: int | None = None
 
 
 def parse_mountinfo(content: bytes) -> list[Mount]:
@@ -48,9 +52,15 @@ def parse_mountinfo(content: bytes) -> list[Mount]:
                 fs_type=_unescape(kind[0]),
                 source=_unescape(kind[1]),
                 super_options=_unescape(kind[2]),
+                shared=_peer_group(fields[_FIELDS:], b"shared:"),
+                master=_peer_group(fields[_FIELDS:], b"master:"),
             )
         )
     return mounts
+
+
+def _peer_group(optional: list[bytes], tag: bytes) -> int | None:
+    return next((int(field.removeprefix(tag)) for field in optional if field.startswith(tag)), None)
 
 
 def _unescape(word: bytes) -> str:

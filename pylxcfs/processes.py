@@ -14,11 +14,11 @@ import psutil
 from pylxcfs.cgroup.membership import parse_membership
 from pylxcfs.cgroup.types import CgroupPaths, TaskCounts
 from pylxcfs.host import read_whole
+from pylxcfs.personality import is_linux32
+from pylxcfs.starttime import parse_start_ticks
 
 #: _IOR(0xb7, 0x7, pid_t) of <linux/nsfs.h>, since Linux 6.11: our number for a pid of that namespace.
 _NS_GET_TGID_FROM_PIDNS: Final = 0x8004B707
-#: Field 22 of /proc/PID/stat (proc_pid_stat(5)), counted from the first after the command's ")".
-_STARTTIME: Final = 22 - 3
 
 #: Whole in any case: some 52 numbers and a command of at most 64 bytes.
 _STAT_BYTES: Final = 2048
@@ -49,6 +49,11 @@ class Processes:
             yield HeldProcess(directory)
         finally:
             os.close(directory)
+
+    def is_linux32(self, pid: int) -> bool:
+        """Tell whether a task has a 32-bit personality; raises PermissionError where we may not trace it."""
+        with self.hold(pid) as process:
+            return is_linux32(process.read("personality"))
 
     def count_states(self, tasks: Iterable[int]) -> TaskCounts:
         """Ask each task (thread) for its state; those that have gone are not counted."""
@@ -163,8 +168,3 @@ def is_alive(pidfd: int) -> bool:
     except ProcessLookupError:
         return False
     return True
-
-
-def parse_start_ticks(stat: bytes) -> int:
-    """Return starttime; the command before it may hold spaces and parentheses, but no later field can."""
-    return int(stat[stat.rindex(b")") + 1 :].split()[_STARTTIME])

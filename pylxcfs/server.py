@@ -19,17 +19,19 @@ import trio
 
 from pylxcfs import __version__
 from pylxcfs.assembly import Engine, assemble
+from pylxcfs.cgroup.types import Controller
 from pylxcfs.cli import parse_arguments, set_up_logging
 from pylxcfs.config import Config
 from pylxcfs.errors import StartupError
+from pylxcfs.features import describe, options
 from pylxcfs.fuse.connection import minor_at
 from pylxcfs.fuse.filesystem import FileSystem
 from pylxcfs.fuse.passes import Passes
 from pylxcfs.fuse.session import Session
 from pylxcfs.fuse.tree import Tree
+from pylxcfs.fuse.triggers import Triggers
 from pylxcfs.loadstate import LoadFile, read_boot_id
 from pylxcfs.loadtracker import STEP_SECONDS
-from pylxcfs.procfiles.table import VIRTUAL_FILES
 from pylxcfs.serverprocess import python_command, python_environment
 from pylxcfs.supervision import (
     ALIVE,
@@ -65,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     generation, *arguments = sys.argv[1:] if argv is None else argv
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
-        config, _ = parse_arguments(arguments)
+        config = parse_arguments(arguments)
         set_up_logging(config.log_level)
         with socket.socket(fileno=CONTROL_FD) as control:
             control.set_inheritable(False)
@@ -79,8 +81,6 @@ def _run(config: Config, control: socket.socket, generation: int, arguments: Seq
     """Build everything, wait for the word to go, and serve; raises StartupError."""
     # Before anything is mounted: what is looked up by path from then on may be below our own mount.
     engine = assemble(config.view, config.proc_root, config.sys_root, config.state_directory / "ledgers")
-    passes = Passes(config.state_directory / "passes")
-    file_system = FileSystem(Tree(VIRTUAL_FILES, engine.cpu_tree), engine.content, passes)
     # What is here now stays; the collector need not walk it again while a reader waits.
     gc.collect()
     gc.freeze()
@@ -88,13 +88,18 @@ def _run(config: Config, control: socket.socket, generation: int, arguments: Seq
     device_fd = _wait_for_connection(control, engine)
     if device_fd is None:
         return 0
+    passes = Passes(config.state_directory / "passes")
+    session = Session(device_fd)
+    triggers = Triggers(engine.content, session) if config.psi_poll else None
+    tree = Tree(engine.files, engine.cpu_tree, triggers=config.psi_poll)
+    file_system = FileSystem(tree, engine.content, passes, triggers)
     if generation == 1:
         passes.clear()
-        _log_start(engine)
+        _log_start(config, engine)
     # Only now: the server before us has saved them at its very end.
     saved = LoadFile(config.state_directory / "load.json", read_boot_id(config.proc_root))
     engine.loads.restore(saved.load())
-    end = trio.run(_serve, Session(device_fd, file_system), control, engine, saved)
+    end = trio.run(_serve, session, file_system, control, engine, saved)
     saved.save(engine.loads.snapshot())
     if end is _End.ORPHANED:
         _become_supervisor(config, device_fd, arguments)
@@ -113,7 +118,9 @@ def _wait_for_connection(control: socket.socket, engine: Engine) -> int | None:
         _obey_view(word, engine)
 
 
-async def _serve(loop: Session, control: socket.socket, engine: Engine, saved: LoadFile) -> _End:
+async def _serve(
+    loop: Session, file_system: FileSystem, control: socket.socket, engine: Engine, saved: LoadFile
+) -> _End:
     """Run the serving thread, and the control plane beside it."""
     end = _End.UNMOUNTED
 
@@ -129,7 +136,7 @@ async def _serve(loop: Session, control: socket.socket, engine: Engine, saved: L
         nursery.start_soon(_prune, loop, engine)
         nursery.start_soon(_follow_loads, loop, engine)
         nursery.start_soon(_save_loads, engine, saved)
-        await trio.to_thread.run_sync(loop.run, abandon_on_cancel=True)
+        await trio.to_thread.run_sync(loop.run, file_system, abandon_on_cancel=True)
         nursery.cancel_scope.cancel()
     return end
 
@@ -146,8 +153,10 @@ async def _obey(loop: Session, control: socket.socket, engine: Engine) -> _End:
 
 
 def _obey_view(word: bytes, engine: Engine) -> None:
-    if word in {HOST_VIEW, OWN_VIEW}:
-        engine.content.show_host(on=word == HOST_VIEW)
+    if word == HOST_VIEW and engine.content.show_host(on=True):
+        _log.warning("SIGUSR2: everybody sees the host, until the next SIGUSR2")
+    elif word == OWN_VIEW and engine.content.show_host(on=False):
+        _log.info("SIGUSR2: containers see themselves again")
 
 
 async def _say_alive(loop: Session, control: socket.socket) -> None:
@@ -194,12 +203,16 @@ def _become_supervisor(config: Config, device_fd: int, arguments: Sequence[str])
     os.execve(command[0], command, environment)  # noqa: S606 - no shell is wanted
 
 
-def _log_start(engine: Engine) -> None:
+def _log_start(config: Config, engine: Engine) -> None:
     _log.info("version %s", __version__)
     _log.info("hierarchies:")
     for number, hierarchy in enumerate(engine.hierarchies):
         names = ",".join(hierarchy.names) or "cgroup2"
         _log.info("%3d: %-24s %s", number, names, hierarchy.mount_point)
+    answering = (f"{controller.value} {engine.versions.get(controller, 'none')}" for controller in Controller)
+    _log.info("controllers: %s", ", ".join(answering))
+    _log.info("kernel: %s", describe(engine.features))
+    _log.info("options: %s, cache-ttl %g", describe(options(config.view)), config.view.cache_ttl_seconds)
 
 
 if __name__ == "__main__":

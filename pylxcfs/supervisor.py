@@ -54,6 +54,12 @@ def run(config: Config, arguments: Sequence[str]) -> int:
     Returns the exit status; raises StartupError.
     """
     options = parse_mount_options(",".join(config.mount_options))
+    if config.state_directory.is_relative_to(config.mount_point):
+        # Whoever writes there would wait for the server, and that is us.
+        raise StartupError(
+            f"the mount point {config.mount_point} would hide {config.state_directory}: "
+            "choose another --runtime-dir"
+        )
     with contextlib.ExitStack() as cleanup:
         cleanup.enter_context(PidFile(config.pidfile or config.runtime_dir / "pylxcfs.pid"))
         try:
@@ -171,7 +177,6 @@ class Supervisor:
             self._replace("SIGUSR1")
         elif number == signal.SIGUSR2:
             self._host_view = not self._host_view
-            _log.info("SIGUSR2: %s", "all see the host" if self._host_view else "containers see themselves")
             self._tell_view()
         elif number == signal.SIGCHLD:
             self._reap()

@@ -5,12 +5,14 @@ from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from pylxcfs.cgroup.types import CpuSet, DeviceIo, DeviceNumber, MemoryStats
+from pylxcfs.hugepages import NO_HUGE_PAGES, HugePages
 from pylxcfs.loadaverage import Averages
 
 _Part = TypeVar("_Part")
 
+_PAGE: Final = 4096
 #: A limit below one page is real, but readers divide by MemTotal.
-_SMALLEST_TOTAL: Final = 4096
+_SMALLEST_TOTAL: Final = _PAGE
 #: ``value & _WHOLE_KIB`` rounds down to KiB. Files print kB, so sums must hold between whole KiB.
 _WHOLE_KIB: Final = -1024
 
@@ -35,6 +37,7 @@ class MemoryView:
     host_swap_total: int
     show_swap: bool = True
     show_zswap: bool = True
+    huge_pages: HugePages = NO_HUGE_PAGES
 
     #: What the container may use: its limit, or the host's memory; never 0.
     total: int = field(init=False)
@@ -176,6 +179,16 @@ class MemoryView:
         return _within(self.stats.stat.percpu, self.usage)
 
     @property
+    def vmalloc(self) -> int:
+        """Kernel memory that is mapped page by page."""
+        return _within(self.stats.stat.vmalloc, self.usage)
+
+    @property
+    def hugetlb(self) -> int:
+        """Huge pages of all sizes. They are no part of a memory limit, and may be more than it."""
+        return _within(self.huge_pages.size_of_all, self.total)
+
+    @property
     def zswap(self) -> int:
         """Memory taken by compressed swap."""
         return _within(self.stats.stat.zswap, self.usage) if self.show_zswap else 0
@@ -217,9 +230,9 @@ class MemoryView:
     def commit_limit(self) -> int:
         """CommitLimit of a machine of this size with the default vm.overcommit_ratio of 50.
 
-        Source: proc_meminfo(5) and Documentation/admin-guide/sysctl/vm.rst.
+        The kernel counts in pages. Source: proc_meminfo(5) and Documentation/admin-guide/sysctl/vm.rst.
         """
-        return (self.total // 2 & _WHOLE_KIB) + self.swap_total
+        return (self.total // 2 & -_PAGE) + self.swap_total
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,6 +287,8 @@ class ResourceView:
     cpu_part: CpuView | None = None
     io_part: Mapping[DeviceNumber, DeviceIo] | None = None
     load_part: LoadView | None = None
+    pressure_part: bytes | None = None
+    slab_part: bytes | None = None
 
     @property
     def memory(self) -> MemoryView:
@@ -294,3 +309,17 @@ class ResourceView:
     def load(self) -> LoadView:
         """Load and tasks; raises LookupError where the row did not declare them."""
         return _declared(self.load_part, "load")
+
+    @property
+    def pressure(self) -> bytes:
+        """One pressure file, empty without any; raises LookupError where the row did not declare it."""
+        return _declared(self.pressure_part, "pressure")
+
+    @property
+    def slabinfo(self) -> bytes:
+        """Caches of kernel objects, or nothing; raises LookupError where the row did not declare them."""
+        return _declared(self.slab_part, "slabinfo")
+
+
+#: A container that uses nothing; memory, CPUs and load always have numbers, and are not in it.
+NOTHING_USED: Final = ResourceView(uptime_usec=0, io_part={}, pressure_part=b"", slab_part=b"")

@@ -1,5 +1,6 @@
 """Builds the ResourceView of a container from its cgroups and the host: the parts a file asks for."""
 
+import contextlib
 import re
 from dataclasses import replace
 from typing import Final
@@ -16,6 +17,7 @@ from pylxcfs.config import ViewConfig
 from pylxcfs.containers import Container
 from pylxcfs.cputime import Ledger, Sample, advance, open_ledger
 from pylxcfs.host import HostSnapshot
+from pylxcfs.hugepages import NO_HUGE_PAGES, HugePages, share_of
 from pylxcfs.ledgerfile import LedgerFile
 from pylxcfs.loadtracker import LoadTracker
 from pylxcfs.procfiles.table import VirtualFile
@@ -23,6 +25,7 @@ from pylxcfs.view import CpuView, LoadView, MemoryView, ResourceView
 
 _MEM_TOTAL: Final = re.compile(rb"^MemTotal: *(\d+)", re.MULTILINE)
 _SWAP_TOTAL: Final = re.compile(rb"^SwapTotal: *(\d+)", re.MULTILINE)
+_HUGE_PAGE_SIZE: Final = re.compile(rb"^Hugepagesize: *(\d+)", re.MULTILINE)
 _USEC_PER_SECOND: Final = 1_000_000
 
 
@@ -62,6 +65,8 @@ class ViewBuilder:
             cpu_part=self._cpu(container, host, uptime_usec) if Controller.CPU in controllers else None,
             io_part=self._reader.io(container.paths).devices if Controller.IO in controllers else None,
             load_part=self._load(container, uptime_usec) if file.needs_load else None,
+            pressure_part=self._reader.pressure(container.paths, file.pressure) if file.pressure else None,
+            slab_part=self._reader.slabinfo(container.paths) if Controller.SLAB in controllers else None,
         )
 
     def forget(self, container: Container) -> None:
@@ -78,7 +83,18 @@ class ViewBuilder:
             host_swap_total=_host_bytes(_SWAP_TOTAL, host.meminfo),
             show_swap=self._config.swap,
             show_zswap=self._config.zswap,
+            huge_pages=self._huge_pages(container, host),
         )
+
+    def _huge_pages(self, container: Container, host: HostSnapshot) -> HugePages:
+        """Read limits and use of those sizes that the host has pages of."""
+        if not host.huge_pools:
+            return NO_HUGE_PAGES
+        stats = {}
+        for size in host.huge_pools:
+            with contextlib.suppress(ControllerUnavailable):
+                stats[size] = self._reader.hugetlb(container.paths, size)
+        return share_of(host.huge_pools, stats, _host_bytes(_HUGE_PAGE_SIZE, host.meminfo))
 
     def _cpu(self, container: Container, host: HostSnapshot, uptime_usec: int) -> CpuView:
         stats = self._reader.cpu(container.paths)

@@ -3,9 +3,8 @@
 import itertools
 import os
 import shutil
-import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -17,10 +16,14 @@ from tests.machine.daemon import Daemon, lxcfs, pylxcfs
 from tests.machine.mounts import unmount_under
 from tests.machine.readings import meminfo
 from tests.machine.session import Session
+from tests.machine.swap import swap_file
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let the tests be checked against the original."""
+    """Let the tests be checked against the original, and today's output be accepted as right."""
+    parser.addoption(
+        "--update-golden", action="store_true", help="rewrite tests/golden and generated documents"
+    )
     parser.addoption(
         "--daemon", choices=("pylxcfs", "lxcfs"), default="pylxcfs", help="which daemon serves the session"
     )
@@ -83,8 +86,9 @@ def start_daemon(new_directory: Callable[[str], Path]) -> Iterator[Callable[...,
     """Start daemons of a test's own: with options, on a mount point of its choice if need be."""
     with ExitStack() as stack:
 
-        def start(*options: str, mount_point: Path | None = None) -> Daemon:
-            return stack.enter_context(pylxcfs(mount_point or new_directory("mount"), *options))
+        def start(*options: str, mount_point: Path | None = None, within: Iterable[str] = ()) -> Daemon:
+            where = mount_point or new_directory("mount")
+            return stack.enter_context(pylxcfs(where, *options, within=within))
 
         yield start
 
@@ -120,13 +124,5 @@ def swap(work_directory: Path) -> Iterator[None]:
     if meminfo(Path("/proc/meminfo").read_text())["SwapTotal"]:
         yield
         return
-    file = work_directory / "swapfile"
-    subprocess.run(["fallocate", "--length", "64MiB", file], check=True)
-    file.chmod(0o600)
-    subprocess.run(["mkswap", file], check=True, stdout=subprocess.DEVNULL)
-    subprocess.run(["swapon", file], check=True)
-    try:
+    with swap_file(work_directory / "swapfile"):
         yield
-    finally:
-        subprocess.run(["swapoff", file], check=True)
-        file.unlink()

@@ -1,8 +1,10 @@
 """Which cgroup version answers for which controller on this host (docs/adr/0006-hybrid.md)."""
 
+import contextlib
 import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from pylxcfs.cgroup.detect import Hierarchy
@@ -17,14 +19,18 @@ from pylxcfs.cgroup.types import (
     ControllerUnavailable,
     CpuSet,
     CpuStats,
+    HugetlbStats,
     IoStats,
     MemoryStats,
+    Pressure,
     Tasks,
 )
 from pylxcfs.cgroup.v1 import HIERARCHY, V1Reader
 from pylxcfs.cgroup.v2 import V2Reader
 
 _log = logging.getLogger(__name__)
+#: In every v2 cgroup, whatever controllers are enabled: cpu.stat and the pressure files (cgroup-v2.rst).
+_WITHOUT_CONTROLLER: Final = frozenset({Controller.CPU, Controller.PRESSURE})
 #: Where cgroup namespaces begin deeper than this below a mount, nobody looks for them.
 _DEEPEST_HOME: Final = 8
 
@@ -37,11 +43,24 @@ class LayoutReader:
         readers: Mapping[Controller, CgroupReader],
         task_readers: Sequence[CgroupReader],
         files: CgroupFiles,
+        usage_reader: CgroupReader | None = None,
     ) -> None:
-        """Ask `readers`, and for tasks the first of `task_readers` that knows; all read through `files`."""
+        """Ask `readers`, and for tasks the first of `task_readers` that knows; all read through `files`.
+
+        `usage_reader` tells CPU time where the cpu controller's reader cannot.
+        """
         self._readers = readers
+        self._usage_reader = usage_reader
         self._task_readers = task_readers
         self._files = files
+
+    @property
+    def versions(self) -> Mapping[Controller, str]:
+        """Which version answers for each controller that any answers for: ``v1`` or ``v2``."""
+        return {
+            controller: "v1" if isinstance(reader, V1Reader) else "v2"
+            for controller, reader in self._readers.items()
+        }
 
     @property
     def controllers(self) -> frozenset[Controller]:
@@ -52,9 +71,17 @@ class LayoutReader:
         """Read limits, usage and statistics of memory and swap."""
         return self._reader(Controller.MEMORY).memory(paths)
 
+    def hugetlb(self, paths: CgroupPaths, page_size: int) -> HugetlbStats:
+        """Read limit and use of the huge pages of `page_size` bytes."""
+        return self._reader(Controller.HUGETLB).hugetlb(paths, page_size)
+
     def cpu(self, paths: CgroupPaths) -> CpuStats:
         """Read the bandwidth limit and the CPU time used."""
-        return self._reader(Controller.CPU).cpu(paths)
+        stats = self._reader(Controller.CPU).cpu(paths)
+        if self._usage_reader is not None:
+            with contextlib.suppress(ControllerUnavailable):
+                return replace(stats, usage=self._usage_reader.cpu(paths).usage, used=None)
+        return stats
 
     def cpuset(self, paths: CgroupPaths) -> CpuSet:
         """Read the effective CPUs."""
@@ -72,6 +99,18 @@ class LayoutReader:
             except ControllerUnavailable:
                 continue
         raise ControllerUnavailable("tasks")
+
+    def pressure(self, paths: CgroupPaths, resource: Pressure) -> bytes:
+        """Read a pressure file."""
+        return self._reader(Controller.PRESSURE).pressure(paths, resource)
+
+    def open_pressure(self, paths: CgroupPaths, resource: Pressure) -> int:
+        """Open a pressure file for a trigger; the caller closes it."""
+        return self._reader(Controller.PRESSURE).open_pressure(paths, resource)
+
+    def slabinfo(self, paths: CgroupPaths) -> bytes:
+        """Read the caches of kernel objects."""
+        return self._reader(Controller.SLAB).slabinfo(paths)
 
     def at_root(self, paths: CgroupPaths, controller: Controller) -> bool:
         """Tell whether `paths` are in the root for `controller`, or nothing answers for it."""
@@ -94,11 +133,16 @@ class LayoutReader:
 
 
 def open_layout(
-    hierarchies: Iterable[Hierarchy], own: CgroupPaths, max_open: int, stats: CgroupStats | None = None
+    hierarchies: Iterable[Hierarchy],
+    own: CgroupPaths,
+    max_open: int,
+    stats: CgroupStats | None = None,
+    *,
+    memory_high: bool = False,
 ) -> LayoutReader:
     """Open the hierarchies; `own` are our own cgroups, to find where our namespace is below a mount.
 
-    `stats` counts the tasks of v1 cgroups.
+    `stats` counts the tasks of v1 cgroups; `memory_high` makes v2's memory.high a limit.
     """
     usable = [hierarchy for hierarchy in hierarchies if _can_be_opened(hierarchy)]
     mounts = {name: hierarchy for hierarchy in usable for name in hierarchy.names}
@@ -107,17 +151,18 @@ def open_layout(
         max_open,
         {name: _mount_root(hierarchy, name, own) for name, hierarchy in mounts.items()},
     )
-    v1, v2 = V1Reader(files, stats), V2Reader(files)
+    v1, v2 = V1Reader(files, stats), V2Reader(files, memory_high=memory_high)
     listed = _v2_controllers(mounts[V2].mount_point) if V2 in mounts else frozenset()
     readers: dict[Controller, CgroupReader] = {}
     for controller in Controller:
-        if files.has(HIERARCHY[controller]):
+        if controller in HIERARCHY and files.has(HIERARCHY[controller]):
             readers[controller] = v1
-        elif controller.value in listed or (V2 in mounts and controller is Controller.CPU):
-            # cpu.stat is in every v2 cgroup, with or without the controller (cgroup-v2.rst, "CPU").
+        elif controller.value in listed or (V2 in mounts and controller in _WITHOUT_CONTROLLER):
             readers[controller] = v2
     task_readers = (v1, v2) if readers.get(Controller.CPU) is v1 else (v2, v1)
-    return LayoutReader(readers, task_readers, files)
+    # Every v2 cgroup knows its CPU time; on v1 only cpuacct does, which need not be mounted with cpu.
+    counts_nothing = readers.get(Controller.CPU) is v1 and V2 in mounts and not files.has("cpuacct")
+    return LayoutReader(readers, task_readers, files, v2 if counts_nothing else None)
 
 
 def _can_be_opened(hierarchy: Hierarchy) -> bool:

@@ -116,6 +116,16 @@ class CgroupFiles:
             raise ParseError(self.describe(hierarchy, located, name), b"longer than any kernel file known")
         return content
 
+    def open_for_writing(self, hierarchy: str, located: CgroupPath, name: str) -> int:
+        """Open a file that the caller keeps and closes; raises ControllerUnavailable or CgroupGone."""
+        flags = os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW
+        try:
+            return os.open(f".{located}/{name}", flags, dir_fd=self._roots[hierarchy])
+        except OSError as error:
+            if error.errno in _GONE and not self.exists(hierarchy, located):
+                raise CgroupGone(self.describe(hierarchy, located, name)) from error
+            raise ControllerUnavailable(self.describe(hierarchy, located, name)) from error
+
     def walk(self, hierarchy: str, located: CgroupPath) -> Iterator[int]:
         """Yield a descriptor of the cgroup's directory and of every one below it, each open until the next.
 

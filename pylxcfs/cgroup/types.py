@@ -45,15 +45,29 @@ class ParseError(CgroupError):
 
 
 class Controller(Enum):
-    """The controllers that answer for virtual files, by their cgroup v2 names."""
+    """What answers for virtual files: controllers by their cgroup v2 names, and what cgroups have besides."""
 
     MEMORY = "memory"
     CPU = "cpu"
     CPUSET = "cpuset"
     IO = "io"
+    HUGETLB = "hugetlb"
+    #: Every v2 cgroup's, whatever controllers are enabled; v1 has none (psi.rst, "Cgroup2 interface").
+    PRESSURE = "pressure"
+    #: Only v1's memory controller lists caches of kernel objects, and only before Linux 5.9.
+    SLAB = "slab"
 
     # Enum's own __hash__ is a Python function; these are keys on the read path.
     __hash__ = object.__hash__
+
+
+class Pressure(Enum):
+    """What tasks may have to wait for (Documentation/accounting/psi.rst); irq since Linux 6.1."""
+
+    CPU = "cpu"
+    IO = "io"
+    IRQ = "irq"
+    MEMORY = "memory"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +135,8 @@ class MemoryStat:
     pagetables: int | None = None
     sec_pagetables: int | None = None
     percpu: int | None = None
+    #: Since Linux 5.17.
+    vmalloc: int | None = None
     #: Compressed, and what it was before.
     zswap: int | None = None
     zswapped: int | None = None
@@ -130,7 +146,8 @@ class MemoryStat:
 class MemoryStats:
     """The memory controller's values for one cgroup, in bytes.
 
-    `max` and `swap_max` are the smallest limits on the way to the hierarchy's root. Swap never includes
+    `max` and `swap_max` are the smallest limits on the way to the hierarchy's root; where the reader was told
+    to, `max` takes memory.high into account. Swap never includes
     memory (v1 memsw is reduced to it); both swap fields are None where the kernel does not account swap
     (CONFIG_SWAP off, ``swapaccount=0``), which `swap_accounted` tells apart from "unlimited".
     """
@@ -141,6 +158,20 @@ class MemoryStats:
     swap_max: Limit
     swap_accounted: bool
     stat: MemoryStat
+
+
+@dataclass(frozen=True, slots=True)
+class HugetlbStats:
+    """The hugetlb controller's values for one cgroup and one size of huge pages, in bytes.
+
+    `max` is the smallest limit on the way to the hierarchy's root, on pages or on reservations, which pages
+    taken without one count as.
+    """
+
+    max: Limit
+    current: int
+    #: Reserved, whether taken by now or not; None before Linux 5.7.
+    rsvd_current: int | None
 
 
 class CpuMax(NamedTuple):
@@ -226,6 +257,9 @@ class CgroupReader(Protocol):
     def memory(self, paths: CgroupPaths) -> MemoryStats:
         """Read limits, usage and statistics of memory and swap."""
 
+    def hugetlb(self, paths: CgroupPaths, page_size: int) -> HugetlbStats:
+        """Read limit and use of the huge pages of `page_size` bytes."""
+
     def cpu(self, paths: CgroupPaths) -> CpuStats:
         """Read the bandwidth limit and the CPU time used."""
 
@@ -237,6 +271,15 @@ class CgroupReader(Protocol):
 
     def tasks(self, paths: CgroupPaths) -> Tasks:
         """List the tasks of the container, nested cgroups included."""
+
+    def pressure(self, paths: CgroupPaths, resource: Pressure) -> bytes:
+        """Return the cgroup's pressure file as the kernel wrote it (psi.rst, "Pressure interface")."""
+
+    def open_pressure(self, paths: CgroupPaths, resource: Pressure) -> int:
+        """Open the cgroup's pressure file for a trigger; the caller closes it."""
+
+    def slabinfo(self, paths: CgroupPaths) -> bytes:
+        """Return the caches of kernel objects as the kernel listed them (slabinfo(5)); empty without any."""
 
     def at_root(self, paths: CgroupPaths, controller: Controller) -> bool:
         """Tell whether `paths` are in the hierarchy's root for `controller`: not a container."""

@@ -4,7 +4,8 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from pylxcfs.cgroup.effective import tightest, with_ancestors
+from pylxcfs.cgroup.effective import smallest, tightest, with_ancestors
+from pylxcfs.cgroup.hugetlb import size_name
 from pylxcfs.cgroup.parse import parse_cpu_list, parse_device_operations, parse_flat_keyed, parse_int
 from pylxcfs.cgroup.reader import CgroupFiles, read_ids
 from pylxcfs.cgroup.taskstats import CgroupStats
@@ -22,11 +23,13 @@ from pylxcfs.cgroup.types import (
     CpuTime,
     DeviceIo,
     DeviceNumber,
+    HugetlbStats,
     IoStats,
     Limit,
     MemoryStat,
     MemoryStats,
     ParseError,
+    Pressure,
     TaskCounts,
     Tasks,
 )
@@ -36,6 +39,8 @@ HIERARCHY: Final[Mapping[Controller, str]] = {
     Controller.CPU: "cpu",
     Controller.CPUSET: "cpuset",
     Controller.IO: "blkio",
+    Controller.HUGETLB: "hugetlb",
+    Controller.SLAB: "memory",
 }
 #: Every hierarchy lists tasks; these are the ones that container runtimes use without fail.
 _TASKS_FROM: Final = ("cpu", "cpuacct", "memory", "pids")
@@ -80,7 +85,11 @@ class V1Reader:
         self._stats = stats
 
     def memory(self, paths: CgroupPaths) -> MemoryStats:
-        """Read memory and swap; the kernel itself takes the minimum over the ancestors in memory.stat."""
+        """Read memory and swap; the kernel itself takes the minimum over the ancestors in memory.stat.
+
+        memory.soft_limit_in_bytes is not memory.high: a cgroup may stay above it for as long as the host has
+        memory, and nobody slows it down.
+        """
         path = self._path(paths, "memory")
         name = self._files.describe("memory", path, "memory.stat")
         text = self._files.read("memory", path, "memory.stat")
@@ -92,10 +101,28 @@ class V1Reader:
         return MemoryStats(
             current=self._read_int("memory", path, "memory.usage_in_bytes"),
             max=_limit(memory_max),
-            swap_current=stat.get(b"total_swap", 0),
+            swap_current=0 if memsw_max is None else _swap_used(stat),
             swap_max=None if memsw_max is None else _swap_limit(memory_max, memsw_max),
             swap_accounted=memsw_max is not None,
             stat=MemoryStat(**{field: stat[key] for field, key in _MEMORY_STAT.items() if key in stat}),
+        )
+
+    def hugetlb(self, paths: CgroupPaths, page_size: int) -> HugetlbStats:
+        """Read limits of all ancestors, and use; the root's use is everybody's."""
+        path = self._path(paths, "hugetlb")
+        if self._files.is_root("hugetlb", paths.get("hugetlb")):
+            raise ControllerUnavailable(self._files.describe("hugetlb", path, ""))
+        prefix = f"hugetlb.{size_name(page_size)}."
+        limits = (
+            self._read_if_there("hugetlb", candidate, prefix + name)
+            for candidate in self._files.upwards("hugetlb", path)
+            for name in ("limit_in_bytes", "rsvd.limit_in_bytes")
+        )
+        return HugetlbStats(
+            # A limit is rounded down to whole huge pages.
+            max=smallest(_limit(limit, page_size) for limit in limits if limit is not None),
+            current=self._read_int("hugetlb", path, prefix + "usage_in_bytes"),
+            rsvd_current=self._read_if_there("hugetlb", path, prefix + "rsvd.usage_in_bytes"),
         )
 
     def cpu(self, paths: CgroupPaths) -> CpuStats:
@@ -166,10 +193,28 @@ class V1Reader:
         exact = self._stats is not None and counted >= len(ids)
         return Tasks(ids, TaskCounts(running, blocked, len(ids)) if exact else None)
 
+    def pressure(self, paths: CgroupPaths, resource: Pressure) -> bytes:
+        """There is none: PSI counts per v2 cgroup."""
+        del paths
+        raise ControllerUnavailable(f"{resource.value} pressure of a cgroup v1")
+
+    def open_pressure(self, paths: CgroupPaths, resource: Pressure) -> int:
+        """There is none."""
+        del paths
+        raise ControllerUnavailable(f"{resource.value} pressure of a cgroup v1")
+
+    def slabinfo(self, paths: CgroupPaths) -> bytes:
+        """Read memory.kmem.slabinfo: empty without objects, and since Linux 5.9, or gone altogether."""
+        path = self._path(paths, "memory")
+        try:
+            return self._files.read("memory", path, "memory.kmem.slabinfo")
+        except ControllerUnavailable:
+            return b""
+
     def at_root(self, paths: CgroupPaths, controller: Controller) -> bool:
         """Tell whether `paths` are in the root for `controller`, or in no such hierarchy."""
-        hierarchy = HIERARCHY[controller]
-        return self._files.is_root(hierarchy, paths.get(hierarchy))
+        hierarchy = HIERARCHY.get(controller)
+        return hierarchy is None or self._files.is_root(hierarchy, paths.get(hierarchy))
 
     def exists(self, paths: CgroupPaths) -> bool:
         """Tell whether any of the cgroups that answer is still there."""
@@ -213,6 +258,12 @@ class V1Reader:
         except ValueError:
             return parse_int(self._files.describe(hierarchy, path, name), text)
 
+    def _read_if_there(self, hierarchy: str, path: CgroupPath, name: str) -> int | None:
+        try:
+            return self._read_int(hierarchy, path, name)
+        except ControllerUnavailable:
+            return None
+
     def _read_devices(self, path: CgroupPath, name: str) -> dict[DeviceNumber, Mapping[bytes, int]]:
         text = self._files.read("blkio", path, name)
         return dict(parse_device_operations(self._files.describe("blkio", path, name), text))
@@ -245,13 +296,21 @@ class V1Reader:
         return {cpu: CpuTime(parse_int(name, word) // _NSEC_PER_USEC, 0) for cpu, word in enumerate(words)}
 
 
-def _limit(value: int) -> Limit:
-    return None if value >= _UNLIMITED else value
+def _limit(value: int, rounded_to: int = 1) -> Limit:
+    return None if value + rounded_to > _UNLIMITED else value
 
 
 def _swap_limit(memory_max: int, memsw_max: int) -> Limit:
     """Turn memsw, which limits memory and swap together, into what it leaves for swap beside full memory."""
     return None if memsw_max >= _UNLIMITED else max(0, memsw_max - memory_max)
+
+
+def _swap_used(stat: Mapping[bytes, int]) -> int:
+    """Add what v1 charges to memory alone: a page that came back from swap and still has its slot there.
+
+    v2 and the host count it as swap in use, and readers subtract SwapCached from that.
+    """
+    return stat.get(b"total_swap", 0) + stat.get(b"total_swapcached", 0)
 
 
 def _device_io(moved: Mapping[bytes, int], done: Mapping[bytes, int]) -> DeviceIo:

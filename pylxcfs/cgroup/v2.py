@@ -1,9 +1,11 @@
 """cgroup v2. Source: Documentation/admin-guide/cgroup-v2.rst of the kernel."""
 
+import contextlib
 from dataclasses import fields
 from typing import Final
 
 from pylxcfs.cgroup.effective import smallest, tightest, with_ancestors
+from pylxcfs.cgroup.hugetlb import size_name
 from pylxcfs.cgroup.parse import (
     parse_cpu_list,
     parse_cpu_max,
@@ -25,11 +27,13 @@ from pylxcfs.cgroup.types import (
     CpuSet,
     CpuStats,
     CpuTime,
+    HugetlbStats,
     IoStats,
     Limit,
     MemoryStat,
     MemoryStats,
     ParseError,
+    Pressure,
     Tasks,
 )
 
@@ -46,9 +50,10 @@ class V2Reader:
     (docs/adr/0006-hybrid.md).
     """
 
-    def __init__(self, files: CgroupFiles) -> None:
-        """Read through `files`."""
+    def __init__(self, files: CgroupFiles, *, memory_high: bool = False) -> None:
+        """Read through `files`; with `memory_high`, memory.high is a limit as memory.max is."""
         self._files = files
+        self._memory_limits = ("memory.max", "memory.high") if memory_high else ("memory.max",)
 
     def memory(self, paths: CgroupPaths) -> MemoryStats:
         """Read memory and swap of the cgroup that the container is charged to."""
@@ -58,7 +63,7 @@ class V2Reader:
         swap_max: list[Limit] = []
         for path in self._files.upwards(V2, own):
             try:
-                max_.append(self._read_limit(path, "memory.max"))
+                max_.append(smallest([self._read_limit(path, name) for name in self._memory_limits]))
             except ControllerUnavailable:
                 # Enabled nowhere below a cgroup where it is not, so still to be found above.
                 continue
@@ -82,6 +87,30 @@ class V2Reader:
             swap_accounted=bool(swap_max),
             stat=MemoryStat(**{field: stat[key] for field, key in _MEMORY_STAT if key in stat}),
         )
+
+    def hugetlb(self, paths: CgroupPaths, page_size: int) -> HugetlbStats:
+        """Read limit and use; of an ancestor's use as with memory."""
+        own = self._path(paths)
+        prefix = f"hugetlb.{size_name(page_size)}."
+        charged = None
+        limits: list[Limit] = []
+        for path in self._files.upwards(V2, own):
+            try:
+                limit = self._read_limit(path, prefix + "max")
+            except ControllerUnavailable:
+                continue
+            with contextlib.suppress(ControllerUnavailable):
+                limit = smallest((limit, self._read_limit(path, prefix + "rsvd.max")))
+            charged = charged or path
+            limits.append(limit)
+        if charged is None:
+            raise ControllerUnavailable(self._files.describe(V2, own, prefix + "max"))
+        if charged != own and limits[0] is None:
+            return HugetlbStats(smallest(limits), 0, None)
+        rsvd_current = None
+        with contextlib.suppress(ControllerUnavailable):
+            rsvd_current = self._read_int(charged, prefix + "rsvd.current")
+        return HugetlbStats(smallest(limits), self._read_int(charged, prefix + "current"), rsvd_current)
 
     def cpu(self, paths: CgroupPaths) -> CpuStats:
         """Read the bandwidth limit, and the CPU time, which is counted even without the controller."""
@@ -131,6 +160,19 @@ class V2Reader:
         if not found:
             raise ControllerUnavailable(name) if self._files.exists(V2, path) else CgroupGone(name)
         return Tasks(ids)
+
+    def pressure(self, paths: CgroupPaths, resource: Pressure) -> bytes:
+        """Read the pressure file, which ``cgroup_disable=pressure`` and cgroup.pressure take away."""
+        return self._files.read(V2, self._path(paths), f"{resource.value}.pressure")
+
+    def open_pressure(self, paths: CgroupPaths, resource: Pressure) -> int:
+        """Open the pressure file for a trigger (psi.rst, "Monitoring for pressure thresholds")."""
+        return self._files.open_for_writing(V2, self._path(paths), f"{resource.value}.pressure")
+
+    def slabinfo(self, paths: CgroupPaths) -> bytes:
+        """There is none: v2 only counts bytes, in memory.stat."""
+        del paths
+        raise ControllerUnavailable("slabinfo of a cgroup v2")
 
     def at_root(self, paths: CgroupPaths, controller: Controller) -> bool:  # noqa: ARG002 - one hierarchy
         """Tell whether `paths` are in the hierarchy's root, the same for every controller."""

@@ -8,12 +8,14 @@ from typing import Final
 
 from pylxcfs import __version__
 from pylxcfs.arguments import OneLineParser
-from pylxcfs.ctl import docker_args, inject, show
+from pylxcfs.ctl import detach, docker_args, inject, reattach, show
 from pylxcfs.errors import StartupError
 
 _COMMANDS: Final = {
     "show": (show, "print a file as a process or container would see it"),
     "docker-args": (docker_args, "print the options of docker run that bind our files into a container"),
+    "reattach": (reattach, "plant our files anew in running containers where they are dead or were detached"),
+    "detach": (detach, "give running containers the kernel's own files back"),
     "inject": (inject, "give the pods of Kubernetes manifests our files, as the webhook does"),
 }
 
@@ -52,3 +54,7 @@ def _one_line(error: Exception) -> str:
     # str() of a KeyError is the repr of its message.
     text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
     return " ".join(text.split()) or type(error).__name__
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -4,7 +4,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterable, Iterator
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from pylxcfs.binds import DEFAULT_MOUNT_POINT, bindable
 
@@ -43,6 +43,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the options on one line, ready for ``docker run $(pylxcfsctl docker-args)``."""
     from pylxcfs.procfiles.table import VIRTUAL_FILES  # noqa: PLC0415 - -h should not wait for it
 
-    words = list(docker_arguments(arguments.mount_point, (file.path for file in VIRTUAL_FILES)))
+    # What the kernel lacks is neither served nor there to be bound over.
+    paths = (file.path for file in VIRTUAL_FILES if Path("/", file.path).exists())
+    words = list(docker_arguments(arguments.mount_point, paths))
     sys.stdout.write((json.dumps(words) if arguments.json else " ".join(words)) + "\n")
     return 0

@@ -51,6 +51,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.container is None and not (_PROC / str(pid)).is_dir():
         raise LookupError(f"no such process: {pid}")
     engine = assemble(ViewConfig(), _PROC, _SYS)
+    if file not in engine.files:
+        raise LookupError(f"this kernel has no /{file.path}")
     if arguments.container is not None:
         pid = engine.resolver.find_container_pid(arguments.container)
     sys.stdout.buffer.write(engine.render_for_pid(file, pid))

@@ -7,7 +7,6 @@ Source: Documentation/filesystems/fuse.rst of the kernel, mount(2), proc_pid_mou
 """
 
 import contextlib
-import ctypes
 import errno
 import logging
 import os
@@ -18,11 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from pylxcfs import mountapi
 from pylxcfs.errors import StartupError
 from pylxcfs.fuse import device
+from pylxcfs.mountapi import MNT_DETACH, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY, UMOUNT_NOFOLLOW
 from pylxcfs.mountinfo import Mount, parse_mountinfo
 
-_LOG: Final = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 #: What tools look for to find lxcfs; ours is told apart by its source.
 FILE_SYSTEM_TYPE: Final = "fuse.lxcfs"
@@ -34,26 +35,20 @@ _REAP_SECONDS: Final = 0.2
 _MAX_STACKED: Final = 64
 
 # linux/mount.h
-_MS_RDONLY: Final = 1
-_MS_NOSUID: Final = 2
-_MS_NODEV: Final = 4
-_MS_NOEXEC: Final = 8
 _MS_SYNCHRONOUS: Final = 16
 _MS_DIRSYNC: Final = 128
 _MS_NOATIME: Final = 1024
 _MS_NODIRATIME: Final = 2048
 _MS_RELATIME: Final = 1 << 21
 _MS_STRICTATIME: Final = 1 << 24
-_MNT_DETACH: Final = 2
-_UMOUNT_NOFOLLOW: Final = 8
 
 #: What the kernel mounts procfs with, and nothing in our tree needs more.
-_ALWAYS_FLAGS: Final = _MS_NOSUID | _MS_NODEV | _MS_NOEXEC
+_ALWAYS_FLAGS: Final = MS_NOSUID | MS_NODEV | MS_NOEXEC
 _FLAG_OPTIONS: Final = {
-    "ro": _MS_RDONLY,
-    "nosuid": _MS_NOSUID,
-    "nodev": _MS_NODEV,
-    "noexec": _MS_NOEXEC,
+    "ro": MS_RDONLY,
+    "nosuid": MS_NOSUID,
+    "nodev": MS_NODEV,
+    "noexec": MS_NOEXEC,
     "sync": _MS_SYNCHRONOUS,
     "dirsync": _MS_DIRSYNC,
     "noatime": _MS_NOATIME,
@@ -123,11 +118,11 @@ class Connection:
         if not self.is_mounted():
             return False
         try:
-            _umount(self.mount_point, _UMOUNT_NOFOLLOW)
+            mountapi.unmount(self.mount_point, UMOUNT_NOFOLLOW)
         except OSError as error:
             if error.errno != errno.EBUSY:
                 raise
-            _umount(self.mount_point, _UMOUNT_NOFOLLOW | _MNT_DETACH)
+            mountapi.unmount(self.mount_point, UMOUNT_NOFOLLOW | MNT_DETACH)
         return True
 
 
@@ -188,7 +183,7 @@ def prepare_mount_point(path: Path) -> None:
         raise StartupError(f"mount point {path} is not a directory")
     if occupied:
         # docker makes directories for binds whose source is not there yet.
-        _LOG.warning("mount point %s is not empty; mounting over what is there", path)
+        _log.warning("mount point %s is not empty; mounting over what is there", path)
 
 
 def open_connection(path: Path, options: MountOptions) -> Connection:
@@ -204,7 +199,7 @@ def open_connection(path: Path, options: MountOptions) -> Connection:
             f"cannot open {device.PATH}: {error.strerror} (module fuse not loaded, or device not allowed?)"
         ) from error
     try:
-        _mount(options.source, real, FILE_SYSTEM_TYPE, options.flags, _mount_data(fd, options))
+        mountapi.mount(options.source, real, FILE_SYSTEM_TYPE, options.flags, _mount_data(fd, options))
     except OSError as error:
         os.close(fd)
         raise StartupError(f"cannot mount on {path}: {error.strerror}") from error
@@ -238,11 +233,11 @@ def _clear_fuse_mounts(path: Path, real: Path) -> None:
         top = mount_at(real)
         if top is None or not top.fs_type.startswith("fuse"):
             return
-        status = _ask(real)
+        status = ask(real)
         if status in _STALE:
-            _LOG.warning("mount point %s has a stale mount of %s; unmounting it", path, top.source)
+            _log.warning("mount point %s has a stale mount of %s; unmounting it", path, top.source)
             try:
-                _umount(real, _UMOUNT_NOFOLLOW | _MNT_DETACH)
+                mountapi.unmount(real, UMOUNT_NOFOLLOW | MNT_DETACH)
             except OSError as error:
                 raise StartupError(f"cannot unmount the stale mount on {path}: {error.strerror}") from error
         elif status is None:
@@ -254,7 +249,7 @@ def _clear_fuse_mounts(path: Path, real: Path) -> None:
     raise StartupError(f"mount point {path} has more than {_MAX_STACKED} stale mounts")
 
 
-def _ask(path: Path) -> int | None:
+def ask(path: Path) -> int | None:
     """Return the errno of the file system at `path`, 0 for none; None if it does not answer."""
     # Only where something is mounted already: it would make up a tenth of the supervisor.
     import subprocess  # noqa: PLC0415
@@ -299,19 +294,3 @@ def _mount_data(fd: int, options: MountOptions) -> str:
     # kernel checks modes itself and asks us nothing.
     data = f"fd={fd},rootmode=40000,user_id=0,group_id=0,allow_other,default_permissions"
     return data if options.max_read is None else f"{data},max_read={options.max_read}"
-
-
-def _mount(source: str, target: Path, fs_type: str, flags: int, data: str) -> None:
-    words = (os.fsencode(word) for word in (source, target, fs_type))
-    result = ctypes.CDLL(None, use_errno=True).mount(*words, ctypes.c_ulong(flags), data.encode())
-    _check(result)
-
-
-def _umount(target: Path, flags: int) -> None:
-    _check(ctypes.CDLL(None, use_errno=True).umount2(os.fsencode(target), flags))
-
-
-def _check(result: int) -> None:
-    if result != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))

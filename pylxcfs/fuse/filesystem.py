@@ -20,6 +20,7 @@ from pylxcfs.fuse.handles import Handles, Listing, OpenFile, OpenHostFile, Reada
 from pylxcfs.fuse.node import Node
 from pylxcfs.fuse.passes import Passes, first_serial, length_of
 from pylxcfs.fuse.tree import Tree
+from pylxcfs.fuse.triggers import NO_EVENTS, TriggerError, Triggers
 from pylxcfs.fuse.wire import Handle, Inode, Opcode, Request
 from pylxcfs.hosttree import HostTreeError
 
@@ -41,11 +42,17 @@ class FuseError(Exception):
 class FileSystem:
     """Answers the kernel from the tree and the content service."""
 
-    def __init__(self, tree: Tree, content: ContentService, passes: Passes) -> None:
-        """Serve `tree`, with the virtual files' content from `content`; go on with `passes`."""
+    def __init__(
+        self, tree: Tree, content: ContentService, passes: Passes, triggers: Triggers | None = None
+    ) -> None:
+        """Serve `tree`, with the virtual files' content from `content`; go on with `passes`.
+
+        Without `triggers` refuse to poll.
+        """
         self._tree = tree
         self._content = content
         self._passes = passes
+        self._triggers = triggers
         serial = first_serial(time.clock_gettime_ns(time.CLOCK_BOOTTIME))
         self._files: Handles[Readable] = Handles(serial)
         self._listings: Handles[Listing] = Handles(serial)
@@ -79,6 +86,9 @@ class FileSystem:
             Opcode.RENAME2: lambda request: self._refuse_rename(request, wire.RENAME2_IN.size),
         }
 
+        if triggers is not None:
+            self._handlers = {**self._handlers, Opcode.WRITE: self._write, Opcode.POLL: self._poll}
+
     def answer(self, request: Request) -> tuple[int, bytes]:
         """Return an errno, or 0 and the answer's body; raises nothing.
 
@@ -90,7 +100,7 @@ class FileSystem:
             return errno.ENOSYS, b""
         try:
             return 0, handler(request)
-        except (FuseError, HostTreeError) as error:
+        except (FuseError, HostTreeError, TriggerError) as error:
             return error.number, b""
         except Exception:  # noqa: BLE001 - the boundary: what escapes would end serving for all
             now = time.monotonic()
@@ -160,10 +170,31 @@ class FileSystem:
             self._passes.keep(Handle(handle), opened.unkept)
         return content
 
+    def _write(self, request: Request) -> bytes:
+        """Set a trigger, on a file that takes one."""
+        handle, _offset, size, *_flags = request.unpack(wire.WRITE_IN)
+        opened = self._files.get(Handle(handle))
+        if self._triggers is None or not isinstance(opened, OpenFile) or opened.file.pressure is None:
+            raise FuseError(errno.EIO)
+        text = request.data_after(wire.WRITE_IN.size)[:size]
+        self._triggers.set(Handle(handle), opened.file.pressure, opened.container, text)
+        return wire.pack_write(size)
+
+    def _poll(self, request: Request) -> bytes:
+        """Tell whether a trigger has fired; any other file can always be read, as in /proc."""
+        handle, kernel_handle, flags, _events = request.unpack(wire.POLL_IN)
+        opened = self._files.get(Handle(handle))
+        if self._triggers is None or not isinstance(opened, OpenFile) or opened.file.pressure is None:
+            return wire.pack_poll(NO_EVENTS)
+        waiting = bool(flags & wire.POLL_SCHEDULE_NOTIFY)
+        return wire.pack_poll(self._triggers.poll(Handle(handle), kernel_handle if waiting else None))
+
     def _release(self, request: Request) -> bytes:
         """Close a file."""
         handle = Handle(request.unpack(wire.HANDLE_IN)[0])
         self._passes.drop(handle, foreign=not self._files.remove(handle))
+        if self._triggers is not None:
+            self._triggers.remove(handle)
         return b""
 
     def _open_directory(self, request: Request) -> bytes:
@@ -218,8 +249,9 @@ class FileSystem:
     def _open_for(self, node: Node, pid: int) -> Readable:
         """Open a file as `pid` is to see it."""
         if node.file is not None:
-            container, content = self._content.open(node.file, pid)
-            return OpenFile(self._content, node.file, container, content)
+            file = self._content.row_for(node.file, pid)
+            container, content = self._content.open(file, pid)
+            return OpenFile(self._content, file, container, content)
         if node.host_path is None or node.is_directory:
             raise FuseError(errno.EISDIR)
         return OpenHostFile(self._tree.cpu_tree, node.host_path)

@@ -38,7 +38,7 @@ class Readable(Protocol):
 class OpenFile:
     """An open virtual file, with the content of its present pass."""
 
-    __slots__ = ("_container", "_content", "_file", "_fresh", "_service", "_told_length", "unkept")
+    __slots__ = ("_content", "_fresh", "_service", "_told_length", "container", "file", "unkept")
 
     def __init__(
         self, service: ContentService, file: VirtualFile, container: Container | None, content: bytes
@@ -47,8 +47,9 @@ class OpenFile:
         self.unkept: bytes | None = content if len(content) >= UNKNOWN_LENGTH else None
         self._told_length = len(content)
         self._service = service
-        self._file = file
-        self._container = container
+        self.file = file
+        #: Who opened it.
+        self.container = container
         self._content = content
         self._fresh = True
 
@@ -70,7 +71,7 @@ class OpenFile:
             if not self._fresh:
                 # A container that has ended meanwhile keeps what it last said.
                 with suppress(CgroupGone):
-                    self._content = self._service.read(self._file, self._container)
+                    self._content = self._service.read(self.file, self.container)
             length = len(self._content)
             # The whole at once needs no memory, if the handle tells how long it was.
             self.unkept = self._content if size < length or length != self._told_length else None

@@ -10,7 +10,14 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from pylxcfs.fuse.wire import BUFFER_SIZE, OUT_HEADER, UNANSWERED, Request, parse_request
+from pylxcfs.fuse.wire import (
+    BUFFER_SIZE,
+    OUT_HEADER,
+    UNANSWERED,
+    Request,
+    pack_notify_poll,
+    parse_request,
+)
 
 #: The request was taken back (its process was killed) while it was being read or answered.
 _TAKEN_BACK: Final = frozenset({errno.ENOENT, errno.EAGAIN})
@@ -19,6 +26,8 @@ _TAKEN_BACK: Final = frozenset({errno.ENOENT, errno.EAGAIN})
 #: in threes, and to be woken on an idle processor costs more than to answer: p50 162 -> 84 us on an idle
 #: machine, with no more CPU time. Whoever else wants this processor gets it in between.
 _TRIES: Final = 16
+#: Requests after which to look whether anything else has happened: a busy reader never lets us sleep.
+_IN_A_ROW: Final = 256
 
 
 class Answerer(Protocol):
@@ -34,28 +43,34 @@ class Answerer(Protocol):
 class Session:
     """Serves one connection, in the thread that calls `run`.
 
-    That thread owns everything which requests touch. Others reach it with `post` and `stop`.
+    That thread owns everything which requests touch. Others reach it with `post` and `stop`; what it owns
+    itself, with `watch`, `unwatch` and `notify_poll`.
     """
 
-    def __init__(self, device_fd: int, answerer: Answerer) -> None:
+    def __init__(self, device_fd: int) -> None:
         """Serve `device_fd`, a mounted /dev/fuse that does not block."""
         self._device_fd = device_fd
-        self._answerer = answerer
         self._wake_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._steps: deque[Callable[[], None]] = deque()
         self._stopping = False
+        self._poller = select.poll()
+        self._poller.register(device_fd, select.POLLIN)
+        self._poller.register(self._wake_fd, select.POLLIN)
+        self._watched: dict[int, Callable[[int], None]] = {}
 
-    def run(self) -> None:
+    def run(self, answerer: Answerer) -> None:
         """Serve until the file system is unmounted or `stop` is called."""
-        poller = select.poll()
-        poller.register(self._device_fd, select.POLLIN)
-        poller.register(self._wake_fd, select.POLLIN)
         while not self._stopping:
-            for fd, _ in poller.poll():
-                if fd == self._wake_fd:
+            # In the order of registration, so the device last: an answer may close what is watched, and its
+            # number may be used again.
+            for fd, events in reversed(self._poller.poll()):
+                if fd == self._device_fd:
+                    if not self._serve_some(answerer):
+                        return
+                elif fd == self._wake_fd:
                     self._run_steps()
-                elif not self._serve_some():
-                    return
+                else:
+                    self._watched[fd](events)
 
     def post(self, step: Callable[[], None]) -> None:
         """Have `step` called in the serving thread, between two requests."""
@@ -67,15 +82,29 @@ class Session:
         self._stopping = True
         os.eventfd_write(self._wake_fd, 1)
 
+    def watch(self, fd: int, call: Callable[[int], None]) -> None:
+        """Have `call` called with the events whenever `fd` has urgent data or an error (poll(2))."""
+        self._watched[fd] = call
+        self._poller.register(fd, select.POLLPRI)
+
+    def unwatch(self, fd: int) -> None:
+        """Stop watching `fd`, before it is closed."""
+        self._poller.unregister(fd)
+        del self._watched[fd]
+
+    def notify_poll(self, kernel_handle: int) -> None:
+        """Make the kernel ask anew for those who poll a file."""
+        os.write(self._device_fd, pack_notify_poll(kernel_handle))
+
     def _run_steps(self) -> None:
         os.eventfd_read(self._wake_fd)
         while self._steps:
             self._steps.popleft()()
 
-    def _serve_some(self) -> bool:
+    def _serve_some(self, answerer: Answerer) -> bool:
         """Answer requests until none comes; return False once the file system is unmounted."""
-        tries = _TRIES
-        while tries and not self._steps and not self._stopping:
+        tries, left = _TRIES, _IN_A_ROW
+        while tries and left and not self._steps and not self._stopping:
             try:
                 message = os.read(self._device_fd, BUFFER_SIZE)
             except OSError as error:
@@ -86,15 +115,16 @@ class Session:
                 if error.errno == errno.ENODEV:
                     return False
                 raise
-            self._serve(parse_request(message))
+            self._serve(answerer, parse_request(message))
             tries = _TRIES
+            left -= 1
         return True
 
-    def _serve(self, request: Request) -> None:
+    def _serve(self, answerer: Answerer, request: Request) -> None:
         """Answer one request."""
         if request.opcode in UNANSWERED:
             return
-        number, body = self._answerer.answer(request)
+        number, body = answerer.answer(request)
         header = OUT_HEADER.pack(OUT_HEADER.size + len(body), -number, request.unique)
         try:
             os.writev(self._device_fd, (header, body))
@@ -102,4 +132,4 @@ class Session:
             if error.errno not in _TAKEN_BACK:
                 raise
             if number == 0:
-                self._answerer.take_back(request, body)
+                answerer.take_back(request, body)

@@ -16,7 +16,8 @@ from pylxcfs.procfiles.table import CPU_DIRECTORY, VirtualFile
 #: Nothing about a node of the table ever changes, so the kernel may remember it for as long as it likes.
 _FOREVER_SECONDS: Final = 86400
 _DIRECTORY_MODE: Final = stat.S_IFDIR | 0o555
-_FILE_MODE: Final = stat.S_IFREG | 0o444
+#: As in the kernel's /proc/pressure since Linux 6.4.
+_TRIGGER_MODE: Final = 0o666
 #: What sysfs says of its files. Not procfs' 0: with it sendfile(2) would see an empty file, and the kernel
 #: would not ask us (docs/adr/0009-no-page-cache.md). A whole page is what wc(1) and tail(1) know from sysfs.
 _FILE_SIZE: Final = 4096
@@ -25,9 +26,9 @@ _FILE_SIZE: Final = 4096
 class Tree:
     """Finds nodes by inode number and by name. Owned by the serving thread."""
 
-    def __init__(self, files: Iterable[VirtualFile], cpu_tree: HostTree) -> None:
-        """Serve `files`, and in the CPU directory what `cpu_tree` has besides."""
-        self._nodes = build_nodes(files)
+    def __init__(self, files: Iterable[VirtualFile], cpu_tree: HostTree, *, triggers: bool = False) -> None:
+        """Serve `files`, and in the CPU directory what `cpu_tree` has besides; let users set `triggers`."""
+        self._nodes = build_nodes(files, triggers=triggers)
         #: Has the content of every node with a `host_path` that is no directory.
         self.cpu_tree = cpu_tree
         self._host = HostNodes(cpu_tree)
@@ -61,7 +62,7 @@ class Tree:
             yield name, self._nodes.get(inode, node)
 
 
-def build_nodes(files: Iterable[VirtualFile]) -> Mapping[Inode, Node]:
+def build_nodes(files: Iterable[VirtualFile], *, triggers: bool = False) -> Mapping[Inode, Node]:
     """Return the nodes of the table by inode number."""
     by_path = {file.path: file for file in files}
     children: dict[str, dict[bytes, Inode]] = {"": {}}
@@ -82,7 +83,8 @@ def build_nodes(files: Iterable[VirtualFile]) -> Mapping[Inode, Node]:
             attributes, children=below, in_sysfs=_is_in_sysfs(path), host_path=host_path
         )
     for path, file in by_path.items():
-        attributes = _attributes(path, _FILE_MODE, created_ns, size=_FILE_SIZE)
+        permissions = _TRIGGER_MODE if triggers and file.pressure else file.mode
+        attributes = _attributes(path, stat.S_IFREG | permissions, created_ns, size=_FILE_SIZE)
         nodes[_inode(path)] = Node(attributes, file, in_sysfs=_is_in_sysfs(path))
     return nodes
 

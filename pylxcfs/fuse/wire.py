@@ -49,6 +49,7 @@ class Opcode(IntEnum):
     CREATE = 35
     INTERRUPT = 36
     DESTROY = 38
+    POLL = 40
     BATCH_FORGET = 42
     RENAME2 = 45
 
@@ -62,6 +63,10 @@ INIT_PARALLEL_DIROPS: Final = 1 << 18
 OPEN_DIRECT_IO: Final = 1
 #: Set where a process reads, not where the kernel fills its page cache (fuse_send_read(), fs/fuse/file.c).
 READ_LOCKOWNER: Final = 2
+#: Somebody waits: a notification has to follow.
+POLL_SCHEDULE_NOTIFY: Final = 1
+#: In place of an errno in a message that answers nothing.
+_NOTIFY_POLL: Final = 1
 SETATTR_MODE: Final = 1
 SETATTR_UID: Final = 2
 SETATTR_GID: Final = 4
@@ -79,12 +84,17 @@ RENAME_IN: Final = struct.Struct("=Q")
 RENAME2_IN: Final = struct.Struct("=QII")
 OPEN_IN: Final = struct.Struct("=II")
 READ_IN: Final = struct.Struct("=QQII")
+WRITE_IN: Final = struct.Struct("=QQII8xI4x")
+POLL_IN: Final = struct.Struct("=QQII")
 HANDLE_IN: Final = struct.Struct("=Q")
 _INIT_OUT: Final = struct.Struct("=IIIIHHIIHHII24x")
 _ENTRY_OUT: Final = struct.Struct("=QQQQII")
 _ATTR_OUT: Final = struct.Struct("=QII")
 _ATTR: Final = struct.Struct("=QQQQQQIIIIIIIIII")
 _OPEN_OUT: Final = struct.Struct("=QII")
+_WRITE_OUT: Final = struct.Struct("=II")
+_POLL_OUT: Final = struct.Struct("=II")
+_NOTIFY_POLL_OUT: Final = struct.Struct("=Q")
 _STATFS_OUT: Final = struct.Struct("=QQQQQIIII24x")
 _LISTXATTR_OUT: Final = struct.Struct("=II")
 _DIRENT: Final = struct.Struct("=QQII")
@@ -114,6 +124,10 @@ class Request(NamedTuple):
     def name_after(self, size: int) -> bytes:
         """The name after a fixed part of `size` bytes."""
         return self.message[IN_HEADER.size + size :].partition(b"\0")[0]
+
+    def data_after(self, size: int) -> bytes:
+        """Return what follows a fixed part of `size` bytes."""
+        return self.message[IN_HEADER.size + size :]
 
     def unpack(self, layout: struct.Struct) -> tuple[int, ...]:
         """Return the fixed part."""
@@ -179,6 +193,22 @@ def pack_open(handle: Handle, flags: int) -> bytes:
 def parse_open(body: bytes) -> Handle:
     """Return the handle in a fuse_open_out."""
     return Handle(_OPEN_OUT.unpack(body)[0])
+
+
+def pack_write(size: int) -> bytes:
+    """Write a fuse_write_out: so many bytes were taken."""
+    return _WRITE_OUT.pack(size, 0)
+
+
+def pack_poll(events: int) -> bytes:
+    """Write a fuse_poll_out; events as poll(2) has them."""
+    return _POLL_OUT.pack(events, 0)
+
+
+def pack_notify_poll(kernel_handle: int) -> bytes:
+    """Write a message that wakes those who poll a file; the kernel then asks what has happened."""
+    size = OUT_HEADER.size + _NOTIFY_POLL_OUT.size
+    return OUT_HEADER.pack(size, _NOTIFY_POLL, 0) + _NOTIFY_POLL_OUT.pack(kernel_handle)
 
 
 def pack_statfs() -> bytes:

@@ -16,7 +16,7 @@ from pylxcfs.view import MemoryView, ResourceView
 # The first space is no part of the cell, or a number wider than the host's could touch its name.
 _LINE: Final = re.compile(rb"^([^:\n]+)(: ?)( *\d+)( kB)?$", re.MULTILINE)
 
-#: Field → bytes.
+#: Field → bytes, or the number of pages where the field has no unit.
 COMPUTED: Final[Mapping[bytes, Callable[[MemoryView], int]]] = {
     b"MemTotal": attrgetter("total"),
     b"MemFree": attrgetter("free"),
@@ -52,6 +52,12 @@ COMPUTED: Final[Mapping[bytes, Callable[[MemoryView], int]]] = {
     b"Zswap": attrgetter("zswap"),
     b"Zswapped": attrgetter("zswapped"),
     b"CommitLimit": attrgetter("commit_limit"),
+    b"VmallocUsed": attrgetter("vmalloc"),
+    b"HugePages_Total": attrgetter("huge_pages.total"),
+    b"HugePages_Free": attrgetter("huge_pages.free"),
+    b"HugePages_Rsvd": attrgetter("huge_pages.reserved"),
+    b"HugePages_Surp": attrgetter("huge_pages.surplus"),
+    b"Hugetlb": attrgetter("hugetlb"),
 }
 
 #: No cgroup file answers these, and the host's value would tell of the host.
@@ -70,7 +76,6 @@ ZEROED: Final = frozenset(
         b"Bounce",
         b"WritebackTmp",
         b"Committed_AS",
-        b"VmallocUsed",
         b"VmallocChunk",
         b"EarlyMemtestBad",
         b"HardwareCorrupted",
@@ -82,11 +87,6 @@ ZEROED: Final = frozenset(
         b"Balloon",
         b"GPUActive",
         b"GPUReclaim",
-        b"HugePages_Total",
-        b"HugePages_Free",
-        b"HugePages_Rsvd",
-        b"HugePages_Surp",
-        b"Hugetlb",
         b"DirectMap4k",
         b"DirectMap64k",
         b"DirectMap1M",
@@ -123,7 +123,8 @@ def render(view: ResourceView, host: HostSnapshot) -> bytes:
         name, colon, cell, unit = line.groups(b"")
         compute = COMPUTED.get(name)
         if compute is not None:
-            return b"%b%b%*d%b" % (name, colon, len(cell), compute(memory) >> 10, unit)
+            value = compute(memory) >> 10 if unit else compute(memory)
+            return b"%b%b%*d%b" % (name, colon, len(cell), value, unit)
         # A field that is not known passes through unless it is an amount of memory.
         if name in HOST_WIDE or not (unit or name in ZEROED):
             return line[0]

@@ -10,6 +10,9 @@ from typing import Final
 from pylxcfs.host import HostSnapshot
 from pylxcfs.view import CpuView, ResourceView
 
+#: Start times of processes count from btime; the kernel counts the others for nobody in particular.
+HOST_WIDE: Final = frozenset({b"btime", b"intr", b"ctxt", b"processes", b"softirq"})
+
 _CPU_LINES: Final = re.compile(rb"(?:cpu[^\n]*\n)*")
 _PROCS: Final = re.compile(rb"^procs_running \d+\nprocs_blocked \d+\n", re.MULTILINE)
 _USEC_PER_SECOND: Final = 1_000_000

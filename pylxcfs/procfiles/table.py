@@ -1,13 +1,23 @@
 """The table of all virtual files: lookup, listing, views and fallbacks are derived from it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final
 
-from pylxcfs.cgroup.types import Controller
-from pylxcfs.host import HostSnapshot
-from pylxcfs.procfiles import cpuinfo, diskstats, loadavg, meminfo, stat, swaps, uptime
+from pylxcfs.cgroup.types import Controller, Pressure
+from pylxcfs.host import HUGE_POOLS, HostSnapshot
+from pylxcfs.procfiles import (
+    cpuinfo,
+    diskstats,
+    loadavg,
+    meminfo,
+    pressure,
+    slabinfo,
+    stat,
+    swaps,
+    uptime,
+)
 from pylxcfs.sysfiles import cpulists
 from pylxcfs.view import ResourceView
 
@@ -20,6 +30,7 @@ CPU_DIRECTORY: Final = "sys/devices/system/cpu"
 _CPU: Final = frozenset({Controller.CPU, Controller.CPUSET})
 _MEMORY: Final = frozenset({Controller.MEMORY})
 _IO: Final = frozenset({Controller.IO})
+_PRESSURE: Final = frozenset({Controller.PRESSURE})
 
 
 class Fallback(Enum):
@@ -27,18 +38,19 @@ class Fallback(Enum):
 
     #: The host's file.
     HOST = "host"
-    #: Nothing: the host's file would tell more than the container may know.
+    #: The file of a container that uses nothing: the host's would tell more than it may know.
     EMPTY = "empty"
 
 
-@dataclass(frozen=True, slots=True)
+# Rows are told apart by identity: they are keys on the hot path.
+@dataclass(frozen=True, slots=True, eq=False)
 class VirtualFile:
     """One row: a file, who renders it, and all that its renderer and its view are made of."""
 
     #: Below the mount point.
     path: str
     render: Renderer
-    #: Fields of `HostSnapshot` that have to be read, for the renderer or for the view.
+    #: Host files that have to be read into the `HostSnapshot`, for the renderer or for the view.
     host_files: tuple[str, ...]
     controllers: frozenset[Controller]
     fallback: Fallback
@@ -47,7 +59,26 @@ class VirtualFile:
     description: str
     #: The load part of the view, which makes the container's load be followed.
     needs_load: bool = False
+    #: Host files are read as a task with a 32-bit personality reads them.
+    as_linux32: bool = False
+    #: The pressure that it tells of; with it, who writes sets a trigger where that is allowed.
+    pressure: Pressure | None = None
+    #: Permissions.
+    mode: int = 0o444
 
+
+CPUINFO: Final = VirtualFile(
+    path="proc/cpuinfo",
+    render=cpuinfo.render,
+    host_files=("cpuinfo",),
+    controllers=_CPU,
+    fallback=Fallback.HOST,
+    host_file="cpuinfo",
+    description="the processors of the CPU set, as many as the quota is worth",
+)
+
+#: In its place for readers with a 32-bit personality, on arm64 (docs/adr/0013-personality.md).
+CPUINFO_LINUX32: Final = replace(CPUINFO, as_linux32=True)
 
 #: The directories of a container's CPUs follow it.
 CPUS_PRESENT: Final = VirtualFile(
@@ -61,15 +92,7 @@ CPUS_PRESENT: Final = VirtualFile(
 )
 
 VIRTUAL_FILES: Final = (
-    VirtualFile(
-        path="proc/cpuinfo",
-        render=cpuinfo.render,
-        host_files=("cpuinfo",),
-        controllers=_CPU,
-        fallback=Fallback.HOST,
-        host_file="cpuinfo",
-        description="the processors of the CPU set, as many as the quota is worth",
-    ),
+    CPUINFO,
     VirtualFile(
         path="proc/diskstats",
         render=diskstats.render,
@@ -92,11 +115,61 @@ VIRTUAL_FILES: Final = (
     VirtualFile(
         path="proc/meminfo",
         render=meminfo.render,
-        host_files=("meminfo",),
+        host_files=("meminfo", HUGE_POOLS),
         controllers=_MEMORY,
         fallback=Fallback.HOST,
         host_file="meminfo",
         description="memory and swap within the container's limits",
+    ),
+    VirtualFile(
+        path="proc/pressure/cpu",
+        render=pressure.render_cpu,
+        host_files=("pressure/cpu",),
+        controllers=_PRESSURE,
+        fallback=Fallback.EMPTY,
+        host_file="pressure/cpu",
+        description="how long the container's tasks waited for a CPU",
+        pressure=Pressure.CPU,
+    ),
+    VirtualFile(
+        path="proc/pressure/io",
+        render=pressure.render_io,
+        host_files=("pressure/io",),
+        controllers=_PRESSURE,
+        fallback=Fallback.EMPTY,
+        host_file="pressure/io",
+        description="how long the container's tasks waited for block I/O",
+        pressure=Pressure.IO,
+    ),
+    VirtualFile(
+        path="proc/pressure/irq",
+        render=pressure.render_irq,
+        host_files=("pressure/irq",),
+        controllers=_PRESSURE,
+        fallback=Fallback.EMPTY,
+        host_file="pressure/irq",
+        description="how long interrupts kept the container's tasks waiting, on kernels that tell",
+        pressure=Pressure.IRQ,
+    ),
+    VirtualFile(
+        path="proc/pressure/memory",
+        render=pressure.render_memory,
+        host_files=("pressure/memory",),
+        controllers=_PRESSURE,
+        fallback=Fallback.EMPTY,
+        host_file="pressure/memory",
+        description="how long the container's tasks waited for memory",
+        pressure=Pressure.MEMORY,
+    ),
+    VirtualFile(
+        path="proc/slabinfo",
+        render=slabinfo.render,
+        host_files=(),
+        controllers=frozenset({Controller.SLAB}),
+        fallback=Fallback.EMPTY,
+        host_file="slabinfo",
+        description="the container's caches of kernel objects, where v1 lists them; else none",
+        mode=0o400,
     ),
     VirtualFile(
         path="proc/stat",

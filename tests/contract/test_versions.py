@@ -10,10 +10,11 @@ import pytest
 
 from pylxcfs.cgroup.detect import Hierarchy
 from pylxcfs.cgroup.layout import LayoutReader, open_layout
-from pylxcfs.cgroup.types import CgroupPath, CgroupPaths, Controller, CpuSet, Tasks
+from pylxcfs.cgroup.types import CgroupPath, CgroupPaths, Controller, CpuSet, HugetlbStats, Tasks
 from pylxcfs.config import ViewConfig
 from pylxcfs.containers import Container
-from pylxcfs.host import HostSnapshot
+from pylxcfs.host import HUGE_POOLS, HostSnapshot
+from pylxcfs.hugepages import HugePool
 from pylxcfs.loadtracker import LoadTracker
 from pylxcfs.processes import Processes
 from pylxcfs.procfiles.table import VIRTUAL_FILES, VirtualFile
@@ -21,7 +22,8 @@ from pylxcfs.viewbuilder import ViewBuilder
 
 MIB = 1 << 20
 UNLIMITED = 9223372036854771712
-V1 = ("memory", "cpu", "cpuacct", "cpuset", "blkio")
+UNLIMITED_2MIB = (1 << 63) - (2 << 20)
+V1 = ("memory", "cpu", "cpuacct", "cpuset", "blkio", "hugetlb")
 #: Rows whose content does not depend on when each CPU was used, which only v1 tells.
 EQUAL = ("meminfo", "swaps", "diskstats", "cpuinfo", "loadavg")
 ROWS = [row for row in VIRTUAL_FILES if row.host_file in EQUAL]
@@ -62,12 +64,19 @@ def _v1(top: Path, limit: int | None, swap: int | None) -> tuple[LayoutReader, C
     memory = {name: mib * MIB for name, mib in STAT.values()}
     memory["hierarchical_memory_limit"] = UNLIMITED if limit is None else limit
     if memsw is not None:
-        memory |= {"hierarchical_memsw_limit": memsw, "total_swap": 30 * MIB}
+        # v2 counts what is in memory and in swap to swap.current, v1 to memory alone.
+        memory |= {"hierarchical_memsw_limit": memsw, "total_swap": (30 - STAT["swapcached"][1]) * MIB}
     _write(
         top,
         {
             "memory/pod/c/memory.stat": _keyed(memory),
             "memory/pod/c/memory.usage_in_bytes": f"{200 * MIB}\n",
+            "hugetlb/pod/hugetlb.2MB.limit_in_bytes": f"{12 * MIB}\n",
+            "hugetlb/pod/hugetlb.2MB.rsvd.limit_in_bytes": f"{UNLIMITED_2MIB}\n",
+            "hugetlb/pod/c/hugetlb.2MB.limit_in_bytes": f"{UNLIMITED_2MIB}\n",
+            "hugetlb/pod/c/hugetlb.2MB.rsvd.limit_in_bytes": f"{20 * MIB}\n",
+            "hugetlb/pod/c/hugetlb.2MB.usage_in_bytes": f"{4 * MIB}\n",
+            "hugetlb/pod/c/hugetlb.2MB.rsvd.usage_in_bytes": f"{6 * MIB}\n",
             "cpu/pod/cpu.cfs_quota_us": "150000\n",
             "cpu/pod/cpu.cfs_period_us": "100000\n",
             "cpu/pod/c/cpu.cfs_quota_us": "-1\n",
@@ -92,11 +101,17 @@ def _v1(top: Path, limit: int | None, swap: int | None) -> tuple[LayoutReader, C
 
 def _v2(top: Path, limit: int | None, swap: int | None) -> tuple[LayoutReader, CgroupPaths]:
     files = {
-        "cgroup.controllers": "cpuset cpu io memory\n",
+        "cgroup.controllers": "cpuset cpu io memory hugetlb\n",
         "pod/memory.max": "max\n" if limit is None else f"{limit}\n",
         "pod/c/memory.max": "max\n",
         "pod/c/memory.current": f"{200 * MIB}\n",
         "pod/c/memory.stat": _keyed({name: mib * MIB for name, (_, mib) in STAT.items()}),
+        "pod/hugetlb.2MB.max": f"{12 * MIB}\n",
+        "pod/hugetlb.2MB.rsvd.max": "max\n",
+        "pod/c/hugetlb.2MB.max": "max\n",
+        "pod/c/hugetlb.2MB.rsvd.max": f"{20 * MIB}\n",
+        "pod/c/hugetlb.2MB.current": f"{4 * MIB}\n",
+        "pod/c/hugetlb.2MB.rsvd.current": f"{6 * MIB}\n",
         "pod/cpu.max": "150000 100000\n",
         "pod/c/cpu.max": "max 100000\n",
         "pod/c/cpu.stat": "usage_usec 9000\nuser_usec 6000\nsystem_usec 3000\n",
@@ -127,8 +142,11 @@ def versions(request: pytest.FixtureRequest, tmp_path: Path) -> Versions:
 def test_values(versions: Versions) -> None:
     """Whatever both kernels know is equal."""
     (old, old_paths), (new, new_paths) = versions
-    assert frozenset(Controller) == old.controllers == new.controllers
+    assert frozenset(Controller) - {Controller.PRESSURE} == old.controllers
+    assert frozenset(Controller) - {Controller.SLAB} == new.controllers
     assert old.memory(old_paths) == new.memory(new_paths)
+    assert old.hugetlb(old_paths, 2 * MIB) == new.hugetlb(new_paths, 2 * MIB)
+    assert HugetlbStats(12 * MIB, 4 * MIB, 6 * MIB) == new.hugetlb(new_paths, 2 * MIB)
     assert old.cpuset(old_paths) == new.cpuset(new_paths)
     assert old.io(old_paths) == new.io(new_paths)
     assert Tasks([41, 42, 43]) == old.tasks(old_paths) == new.tasks(new_paths)
@@ -151,8 +169,11 @@ def processes(tmp_path: Path) -> Iterator[Processes]:
 
 def _host(row: VirtualFile) -> HostSnapshot:
     captured = Path(__file__).parent.parent / "captures/linux-6.18-x86/proc"
-    files: dict[str, Any] = {name: (captured / name).read_bytes() for name in row.host_files}
-    return HostSnapshot(**files, boottime_usec=5_000_000_000, online=CpuSet(range(4)))
+    files: dict[str, Any] = {
+        name: (captured / name).read_bytes() for name in row.host_files if name != HUGE_POOLS
+    }
+    pools = {2 * MIB: HugePool(10, 7, 3)} if HUGE_POOLS in row.host_files else {}
+    return HostSnapshot(**files, boottime_usec=5_000_000_000, online=CpuSet(range(4)), huge_pools=pools)
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.path)
@@ -168,3 +189,7 @@ def test_content(versions: Versions, processes: Processes, row: VirtualFile) -> 
     assert contents[0]
     if row.host_file == "loadavg":
         assert contents[0].endswith(b" 1/3 3\n")
+    if row.host_file == "meminfo":
+        words = contents[0].split()
+        names = (b"HugePages_Total:", b"HugePages_Free:", b"HugePages_Rsvd:", b"Hugetlb:")
+        assert [b"6", b"4", b"1", b"12288"] == [words[words.index(name) + 1] for name in names]

@@ -9,6 +9,7 @@ from typing import Final
 
 import pytest
 
+from tests.machine.cgroups import hierarchies
 from tests.machine.daemon import Daemon, Run, pylxcfs_command, run_to_end
 from tests.machine.mounts import mounts_under
 
@@ -198,14 +199,13 @@ def test_non_empty_mount_point(new_directory: NewDirectory, start_daemon: StartD
     assert (mount_point / "proc" / "meminfo").read_text() == "left by somebody"
 
 
-def test_mount_point_in_the_runtime_directory(new_directory: NewDirectory, start_daemon: StartDaemon) -> None:
-    """The daemon never waits for itself, not even where its own files would be below its mount."""
+def test_mount_point_over_the_own_files(new_directory: NewDirectory) -> None:
+    """A mount that would hide the daemon's own files is refused: it would wait for itself."""
     runtime = new_directory("runtime")
     mount_point = runtime / "pylxcfs"
     mount_point.mkdir()
-    daemon = start_daemon("--runtime-dir", str(runtime), mount_point=mount_point)
-    assert (daemon.proc / "uptime").read_text()
-    daemon.stop()
+    run = run_to_end(pylxcfs_command("--runtime-dir", runtime, mount_point))
+    _check_refused(run, mount_point, "--runtime-dir")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -243,3 +243,20 @@ def test_tree(daemon: Daemon) -> None:
     names = {path.name for path in daemon.proc.iterdir()}
     assert names >= {"cpuinfo", "diskstats", "loadavg", "meminfo", "stat", "swaps", "uptime"}
     assert all(path.stat().st_mode & 0o222 == 0 for path in daemon.proc.iterdir())
+
+
+def test_start_is_logged(start_daemon: StartDaemon) -> None:
+    """What is logged at start tells where controllers are, and what kernel and options let containers see."""
+    daemon = start_daemon("-u", "--memory-high", "--cache-ttl", "0.5")
+    lines = daemon.log.splitlines()
+    for controller, where in hierarchies().items():
+        assert any(controller in line and line.endswith(f" {where}") for line in lines), daemon.log
+    # An unmounted hugetlb controller is v2's.
+    (controllers,) = (line for line in lines if line.startswith("pylxcfs: controllers: "))
+    assert "controllers: memory v1, cpu v1, cpuset v1, io v1, hugetlb " in controllers
+    options = "pylxcfs: options: cfs yes, loadavg yes, swap no, zswap yes, memory-high yes, cache-ttl 0.5"
+    assert options in lines
+    (kernel,) = (line for line in lines if line.startswith("pylxcfs: kernel: "))
+    assert "time per cpu yes" in kernel
+    assert f"pylxcfs: serving {daemon.mount_point}" == lines[-1]
+    daemon.stop()

@@ -4,7 +4,6 @@ import errno
 import json
 import os
 import stat
-import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -16,51 +15,13 @@ import pytest
 
 from tests.machine.cgroups import Cgroup, Limits
 from tests.machine.container import Container, run_on_host
+from tests.machine.cpus import CPU, bind_cpu_tree, look, machine_with
 from tests.machine.daemon import Daemon
 from tests.machine.readings import check_stat, cpuinfo_cpus
 
 MakeContainer = Callable[[Limits], Container]
 
-CPU: Final = "sys/devices/system/cpu"
 NOBODY: Final = 65534
-#: What a program inside finds out about its CPUs in every way that there is, again and again.
-_LOOK: Final = """
-import collections, json, os, re, sys
-tree = "/sys/devices/system/cpu"
-
-def numbers(names):
-    return sorted(int(name[3:]) for name in names if re.fullmatch("cpu[0-9]+", name))
-
-def listed(file):
-    cpus = []
-    for part in filter(None, open(f"{tree}/{file}").read().strip().split(",")):
-        first, _, last = part.partition("-")
-        cpus += range(int(first), int(last or first) + 1)
-    return cpus
-
-def reachable(suffix):
-    return [cpu for cpu in range(8) if os.path.exists(f"{tree}/cpu{cpu}{suffix}")]
-
-def openable():
-    found = []
-    for cpu in range(8):
-        try:
-            os.listdir(f"{tree}/cpu{cpu}/topology")
-            found.append(cpu)
-        except FileNotFoundError:
-            pass
-    return found
-
-seen = collections.Counter()
-for _ in range(int(sys.argv[1])):
-    seen[json.dumps([
-        listed("online"), listed("present"), listed("possible"), numbers(os.listdir(tree)),
-        numbers(entry.name for entry in os.scandir(tree) if entry.is_dir(follow_symlinks=False)),
-        reachable(""), reachable("/topology/core_id"), openable(),
-        listed("offline"), os.sysconf("SC_NPROCESSORS_CONF"), os.sysconf("SC_NPROCESSORS_ONLN"),
-    ])] += 1
-print(json.dumps(list(seen)))
-"""
 
 
 @pytest.fixture
@@ -69,24 +30,10 @@ def make_machine(make_container: MakeContainer, daemon: Daemon) -> Callable[[Lim
 
     def make(limits: Limits) -> Container:
         container = make_container(limits)
-        container.run("mount", "--bind", str(daemon.mount_point / CPU), f"/{CPU}")
+        bind_cpu_tree(container, daemon)
         return container
 
     return make
-
-
-def look(container: Container, times: int = 1) -> list[object]:
-    """Return the one thing that the container sees of its CPUs; fail if it is not always the same."""
-    program = (sys.executable, "-I", "-S", "-c", _LOOK, str(times))
-    seen = json.loads(container.run(*program))
-    assert len(seen) == 1, seen
-    found: list[object] = json.loads(seen[0])
-    return found
-
-
-def machine_with(*cpus: int) -> list[object]:
-    """Return what a machine with these CPUs looks like."""
-    return [list(cpus)] * 8 + [[], len(cpus), len(cpus)]
 
 
 @pytest.mark.parametrize(

@@ -128,9 +128,11 @@ class Cgroup:
 
 
 @contextmanager
-def cgroup(name: str, limits: Limits = Limits(), *, parent: Cgroup | None = None) -> Iterator[Cgroup]:
+def cgroup(
+    name: str, limits: Limits = Limits(), *, parent: Cgroup | None = None, make: type[Cgroup] = Cgroup
+) -> Iterator[Cgroup]:
     """Make a group with `limits`, below `parent` if given; remove it at the end."""
-    group = Cgroup(name if parent is None else f"{parent.name}/{name}")
+    group = make(name if parent is None else f"{parent.name}/{name}")
     try:
         group.apply(limits)
         yield group

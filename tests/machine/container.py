@@ -11,7 +11,7 @@ import psutil
 from tests.machine.cgroups import Cgroup, root_directories
 from tests.machine.waiting import wait_for
 
-FILES: Final = ("cpuinfo", "diskstats", "loadavg", "meminfo", "stat", "swaps", "uptime")
+FILES: Final = ("cpuinfo", "diskstats", "loadavg", "meminfo", "slabinfo", "stat", "swaps", "uptime")
 
 _JOIN: Final = """
 set -e
@@ -97,9 +97,9 @@ class Container:
 
 
 @contextmanager
-def container(served: Path, group: Cgroup) -> Iterator[Container]:
-    """Run a container in `group` whose /proc has the files of `served` over it."""
-    command = joining(group.directories, *_UNSHARE, "sh", "-c", _INIT, "init", str(served), *FILES, "--")
+def container(served: Path, group: Cgroup, files: Sequence[str] = FILES) -> Iterator[Container]:
+    """Run a container in `group` whose /proc has `files` of `served` over it."""
+    command = joining(group.directories, *_UNSHARE, "sh", "-c", _INIT, "init", str(served), *files, "--")
     with psutil.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as outer:
         try:
             assert outer.stdout.readline() == "ready\n"

@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,25 +123,24 @@ def _started(command: list[str], mount_point: Path, pidfile: Path) -> Iterator[D
 
 
 @contextmanager
-def pylxcfs(mount_point: Path, *options: str) -> Iterator[Daemon]:
-    """Run pylxcfs on `mount_point`, its own files beside it."""
+def pylxcfs(mount_point: Path, *options: str, within: Iterable[str] = ()) -> Iterator[Daemon]:
+    """Run pylxcfs on `mount_point`, its own files beside it; `within` stands before the command."""
     runtime = mount_point.with_name(mount_point.name + ".run")
     runtime.mkdir(exist_ok=True)
     pidfile = runtime / "pylxcfs.pid"
     command = pylxcfs_command("-p", pidfile, "--runtime-dir", runtime, *options, mount_point)
-    with _started(command, mount_point, pidfile) as daemon:
+    with _started([*within, *command], mount_point, pidfile) as daemon:
         yield daemon
         if daemon.running():
             daemon.stop()
 
 
 @contextmanager
-def lxcfs(mount_point: Path) -> Iterator[Daemon]:
+def lxcfs(mount_point: Path, *options: str) -> Iterator[Daemon]:
     """Run Debian's lxcfs on `mount_point`."""
     pidfile = mount_point.with_name(mount_point.name + ".lxcfs.pid")
-    with _started(
-        ["lxcfs", "-p", os.fspath(pidfile), os.fspath(mount_point)], mount_point, pidfile
-    ) as daemon:
+    command = ["lxcfs", "-p", os.fspath(pidfile), *options, os.fspath(mount_point)]
+    with _started(command, mount_point, pidfile) as daemon:
         yield daemon
         daemon.process.terminate()
         daemon.process.wait()

@@ -1,5 +1,6 @@
 """What the tests understand of /proc files, written without any of the code under test."""
 
+import re
 from typing import Final
 
 #: meminfo's ``kB`` fields that speak of the address space, not of memory that the container has.
@@ -35,7 +36,7 @@ def check_meminfo(text: str) -> dict[str, int]:
 
 def cpuinfo_cpus(text: str) -> list[int]:
     """Name the CPUs that a cpuinfo describes."""
-    return [int(line.split(":")[1]) for line in text.splitlines() if line.startswith("processor")]
+    return [int(number) for number in re.findall(r"^processor[\t ]*:? *(\d+)", text, re.MULTILINE)]
 
 
 def stat_cpus(text: str) -> dict[str, list[int]]:

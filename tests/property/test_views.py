@@ -7,15 +7,18 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pylxcfs.cgroup.types import CpuMax, CpuSet, CpuTime, MemoryStat, MemoryStats
+from pylxcfs.cgroup.types import CpuMax, CpuSet, CpuTime, HugetlbStats, MemoryStat, MemoryStats
 from pylxcfs.cputime import Ledger, Sample, advance, open_ledger
 from pylxcfs.host import HostSnapshot
+from pylxcfs.hugepages import HugePool, share_of
 from pylxcfs.procfiles import cpuinfo, meminfo, stat, swaps, uptime
 from pylxcfs.view import CpuTimes, CpuView, LoadView, MemoryView, ResourceView
 
-MEMINFO = [
-    path.read_bytes() for path in sorted((Path(__file__).parent.parent / "captures").glob("*/proc/meminfo"))
-]
+CAPTURES = Path(__file__).parent.parent / "captures"
+MEMINFO = [path.read_bytes() for path in sorted(CAPTURES.glob("*/proc/meminfo"))]
+MACHINES = {path.parent.parent.name: path.read_bytes() for path in sorted(CAPTURES.glob("*/proc/cpuinfo"))}
+#: As consumers find processors: glibc counts lines that begin with "processor", lscpu reads both.
+NAMED = re.compile(rb"^(processor|cpu number)[\t ]*:? *(\d+)", re.MULTILINE)
 CPUS = 8
 CPUINFO = b"".join(b"processor\t: %d\nflags\t: a\n\n" % cpu for cpu in range(CPUS))
 
@@ -44,10 +47,19 @@ memory_stats = st.builds(
             "pagetables",
             "sec_pagetables",
             "percpu",
+            "vmalloc",
             "zswap",
             "zswapped",
         )
     },
+)
+page_sizes = st.sampled_from([1 << 16, 1 << 21, 1 << 30])
+counts = st.integers(0, 1 << 20)
+huge_pages = st.builds(
+    share_of,
+    st.dictionaries(page_sizes, st.builds(HugePool, counts, counts, counts)),
+    st.dictionaries(page_sizes, st.builds(HugetlbStats, limits, amounts, st.none() | amounts)),
+    page_sizes,
 )
 memories = st.builds(
     MemoryView,
@@ -56,6 +68,7 @@ memories = st.builds(
     st.integers(0, 1 << 44),
     st.booleans(),
     st.booleans(),
+    huge_pages,
 )
 usecs = st.integers(0, 1 << 48) | st.integers(0, 3_000_000)
 cpu_times = st.builds(CpuTime, usecs, usecs)
@@ -104,7 +117,9 @@ def test_meminfo(memory: MemoryView, text: bytes) -> None:
     total = shown["MemTotal"]
     assert total >= 4
     assert shown["MemFree"] <= shown["MemAvailable"] <= total
-    larger = {"SwapTotal", "SwapFree", "CommitLimit", "VmallocTotal", "Hugepagesize"}
+    larger = {"SwapTotal", "SwapFree", "CommitLimit", "VmallocTotal", "Hugepagesize", "HugePages_Total"}
+    larger |= {"HugePages_Free", "HugePages_Rsvd"}  # Counts, and of memory that no memory limit holds.
+    assert shown["HugePages_Rsvd"] <= shown["HugePages_Free"] <= shown["HugePages_Total"]
     assert max(value for name, value in shown.items() if name not in larger) <= total
     assert shown["MemFree"] + shown["Buffers"] + shown["Cached"] + shown["SReclaimable"] <= total
     assert shown["Shmem"] <= shown["Cached"]
@@ -140,6 +155,36 @@ def test_stat_is_consistent(cpu: CpuView, hertz: int) -> None:
     assert sorted(line[0] for line in rest) == sorted(b"cpu" + number for number in named)
     idle = int(first[4]) * 100 // hertz
     assert uptime.render(view, host).split()[1] == b"%d.%02d" % divmod(idle, 100)
+
+
+def named(text: bytes) -> dict[bytes, list[int]]:
+    """Return the processors that a cpuinfo names, under each name that it has for them."""
+    found: dict[bytes, list[int]] = {}
+    for name, number in NAMED.findall(text):
+        found.setdefault(name, []).append(int(number))
+    return found
+
+
+@given(st.data(), st.sampled_from(sorted(MACHINES)))
+def test_cpuinfo_names_the_visible_cpus(data: st.DataObject, machine: str) -> None:
+    """On every architecture exactly the visible ones are named, and no line about the machine is lost."""
+    text = MACHINES[machine]
+    every = named(text)
+    cpus = data.draw(st.sets(st.sampled_from(every[b"processor"]), min_size=1).map(sorted))
+    view = ResourceView(0, cpu_part=CpuView(dict.fromkeys(cpus, CpuTimes(0, 0, 0))))
+    shown = cpuinfo.render(view, HostSnapshot(cpuinfo=text))
+    assert dict.fromkeys(every, cpus) == named(shown)
+    counts = re.findall(rb"^# processors *: (\d+)$", shown, re.MULTILINE)
+    assert [b"%d" % len(cpus)] * text.count(b"# processors") == counts
+    assert b"\n\n\n" not in shown
+    assert text.endswith(b"\n\n") == shown.endswith(b"\n\n")
+    assert shown.endswith(b"\n")
+    again = cpuinfo.render(view, HostSnapshot(cpuinfo=shown))
+    assert shown == again
+    if len(cpus) == len(every[b"processor"]):
+        assert text == shown
+    hidden = cpuinfo.render(ResourceView(0, cpu_part=CpuView({})), HostSnapshot(cpuinfo=text))
+    assert set(hidden.splitlines()) - {b"# processors    : 0"} <= set(shown.splitlines())
 
 
 @given(st.lists(samples, min_size=1, max_size=12))

@@ -1,6 +1,7 @@
 """Captures of machines, golden bytes, and one container to render."""
 
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from pylxcfs.cgroup.types import CpuMax, CpuSet, CpuTime, DeviceIo, DeviceNumber, MemoryStat, MemoryStats
 from pylxcfs.cputime import Sample, open_ledger
 from pylxcfs.host import HostSnapshot
+from pylxcfs.hugepages import HugePages
 from pylxcfs.loadaverage import Averages
 from pylxcfs.view import CpuView, LoadView, MemoryView, ResourceView
 
@@ -18,14 +20,13 @@ GOLDEN = TESTS / "golden"
 MIB = 1 << 20
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the option that accepts today's output as right."""
-    parser.addoption("--update-golden", action="store_true", help="rewrite tests/golden")
-
-
 def load(machine: str) -> HostSnapshot:
     """Return what a captured machine says of itself."""
-    files: dict[str, Any] = {path.name: path.read_bytes() for path in (CAPTURES / machine / "proc").iterdir()}
+    top = CAPTURES / machine / "proc"
+    names = {field.name: field.name.replace("_", "/") for field in fields(HostSnapshot)}
+    files: dict[str, Any] = {
+        field: (top / name).read_bytes() for field, name in names.items() if (top / name).is_file()
+    }
     return HostSnapshot(**files, boottime_usec=5_000_000_000, online=CpuSet({0, 1}))
 
 
@@ -41,7 +42,7 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str, bytes], None]:
 
     def check(name: str, content: bytes) -> None:
         path = GOLDEN / name
-        if request.config.getoption("--update-golden", default=False):
+        if request.config.getoption("--update-golden"):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
         assert path.read_bytes() == content
@@ -74,6 +75,7 @@ def container() -> ResourceView:
         pagetables=7 * MIB,
         sec_pagetables=1 * MIB,
         percpu=9 * MIB,
+        vmalloc=3 * MIB,
         zswap=4 * MIB,
         zswapped=10 * MIB,
     )
@@ -87,11 +89,18 @@ def container() -> ResourceView:
     return ResourceView(
         load_part=LoadView(Averages(3061, 1054, 20), running=2, blocked=1, total=37, last_pid=412),
         uptime_usec=sample.uptime_usec,
-        memory_part=MemoryView(memory, host_total=16384 * MIB, host_swap_total=2048 * MIB),
+        memory_part=MemoryView(
+            memory,
+            host_total=16384 * MIB,
+            host_swap_total=2048 * MIB,
+            huge_pages=HugePages(total=30, free=20, reserved=5, size_of_all=64 * MIB),
+        ),
         cpu_part=CpuView(open_ledger(sample).times),
         io_part={
             DeviceNumber(8, 0): DeviceIo(1 << 20, 4096, 20, 1, 512, 3),
             DeviceNumber(254, 0): DeviceIo(1 << 20, 4096, 20, 1, 512, 3),
             DeviceNumber(7, 0): DeviceIo(),
         },
+        pressure_part=b"",
+        slab_part=b"",
     )

@@ -11,9 +11,10 @@ _PACKAGE = Path(pylxcfs.__file__).parent
 
 #: From the kernel's words to the command lines: a module imports only from its own line or those above.
 _LAYERS = (
-    {"errors", "arguments", "binds", "config", "mountinfo", "cgroup"},
+    {"errors", "arguments", "binds", "config", "mountapi", "mountinfo", "personality", "starttime", "cgroup"},
     {"restarts", "runstate", "supervision", "systemd"},
-    {"host", "hosttree", "pidfile", "loadaverage", "serverprocess"},
+    {"hosttree", "hugepages", "pidfile", "loadaverage", "serverprocess"},
+    {"host"},
     {"view"},
     {"cputime", "processes", "sysfiles", "loadstate"},
     {"ledgerfile", "procfiles"},
@@ -21,19 +22,28 @@ _LAYERS = (
     {"loadtracker"},
     {"viewbuilder"},
     {"content"},
+    {"features"},
     {"assembly", "fuse"},
     {"supervisor"},
     {"cli"},
-    {"webhook"},
+    {"webhook", "reattach"},
     {"server", "ctl"},
 )
-_PURE_CGROUP = ("cgroup.parse", "cgroup.mountroot", "cgroup.types", "cgroup.membership", "cgroup.effective")
+_PURE_CGROUP = (
+    "cgroup.parse",
+    "cgroup.hugetlb",
+    "cgroup.mountroot",
+    "cgroup.types",
+    "cgroup.membership",
+    "cgroup.effective",
+)
 _PURE_WEBHOOK = tuple(
     f"webhook.{name}"
     for name in ("settings", "pod", "rules", "selection", "patch", "verification", "review", "certificates")
 )
 _PURE = (
     "view",
+    "hugepages",
     "cputime",
     "loadaverage",
     "procfiles",
@@ -42,6 +52,9 @@ _PURE = (
     "restarts",
     "supervision",
     "binds",
+    "starttime",
+    "reattach.containername",
+    "reattach.orders",
     *_PURE_CGROUP,
     *_PURE_WEBHOOK,
 )

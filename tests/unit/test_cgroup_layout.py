@@ -58,7 +58,7 @@ def test_hybrid(tmp_path: Path) -> None:
     )
     reader = _open(tmp_path, {"both": ("cpu", "cpuacct"), "gone": ("cpuset",)}, v2=True)
     paths = CgroupPaths.of({"": CgroupPath("/u"), "cpu": CgroupPath("/c"), "cpuacct": CgroupPath("/c")})
-    assert {Controller.MEMORY, Controller.CPU, Controller.IO} == reader.controllers
+    assert {Controller.MEMORY, Controller.CPU, Controller.IO, Controller.PRESSURE} == reader.controllers
     assert 4096 == reader.memory(paths).max
     assert 1 == len(reader.io(paths).devices)
     assert (CpuMax(50000, 100000), {0: CpuTime(5, 3)}) == (reader.cpu(paths).max, reader.cpu(paths).used)
@@ -162,3 +162,40 @@ def test_no_tasks_of_the_host(tmp_path: Path) -> None:
     reader = _open(tmp_path, {"cpu": ("cpu",)}, v2=True)
     with pytest.raises(ControllerUnavailable):
         reader.tasks(CgroupPaths.of({"": CgroupPath("/"), "cpu": CgroupPath("/")}))
+
+
+@pytest.mark.parametrize(
+    "mounts,where,expected",
+    [
+        (("cpu",), "/u", (CpuTime(7, 2), None)),
+        (("cpu", "cpuacct"), "/u", (CpuTime(5, 3), {0: CpuTime(5, 3)})),
+        (("cpu",), "/", (CpuTime(0, 0), None)),
+    ],
+    ids=["v2 knows", "cpuacct knows better", "root of v2"],
+)
+def test_cpu_without_cpuacct(
+    tmp_path: Path, mounts: tuple[str, ...], where: str, expected: tuple[CpuTime, dict[int, CpuTime] | None]
+) -> None:
+    """Where v1 has the cpu controller but not cpuacct, the container's v2 cgroup tells its CPU time."""
+    _write(
+        tmp_path,
+        {
+            "unified/cpu.stat": "user_usec 70\nsystem_usec 20\n",
+            "unified/u/cpu.stat": "user_usec 7\nsystem_usec 2\n",
+            "cpu/c/cpu.cfs_quota_us": "50000",
+            "cpu/c/cpu.cfs_period_us": "100000",
+            "cpuacct/c/cpuacct.usage_all": "cpu user system\n0 5000 3000\n",
+        },
+    )
+    reader = _open(tmp_path, {name: (name,) for name in mounts}, v2=True)
+    paths = {"": where, "cpu": "/c", "cpuacct": "/c"}
+    stats = reader.cpu(CgroupPaths.of({name: CgroupPath(path) for name, path in paths.items()}))
+    assert (CpuMax(50000, 100000), *expected) == (stats.max, stats.usage, stats.used)
+
+
+def test_cpu_without_cpuacct_and_without_v2(tmp_path: Path) -> None:
+    """Where nothing counts CPU time, the limit is still known."""
+    _write(tmp_path, {"unified/u/x": "", "cpu/c/cpu.cfs_quota_us": "7", "cpu/c/cpu.cfs_period_us": "7"})
+    reader = _open(tmp_path, {"cpu": ("cpu",)}, v2=True)
+    stats = reader.cpu(CgroupPaths.of({"cpu": CgroupPath("/c")}))
+    assert (CpuMax(7, 7), CpuTime(0, 0)) == (stats.max, stats.usage)

@@ -67,6 +67,13 @@ def test_memory(tree: Tree) -> None:
     )
 
 
+def test_swap_in_use_has_what_is_in_memory_too(tree: Tree) -> None:
+    """The slot of a page that came back from swap is in use, though v1 charges the page to memory only."""
+    text = _memory_stat(100 << 20, 150 << 20, total_swap=8192, total_swapcached=4096)
+    stats = tree({"memory/a/memory.stat": text, "memory/a/memory.usage_in_bytes": "123\n"}).memory(_at("/a"))
+    assert (12288, 4096) == (stats.swap_current, stats.stat.swapcached)
+
+
 @pytest.mark.parametrize(
     "memory,memsw,expected",
     [

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -18,12 +19,15 @@ from pylxcfs.cgroup.types import (
     CpuTime,
     DeviceIo,
     DeviceNumber,
+    HugetlbStats,
+    MemoryStat,
     ParseError,
     Tasks,
 )
 from pylxcfs.cgroup.v2 import V2Reader
 
-Tree = Callable[[dict[str, str]], V2Reader]
+CAPTURES = Path(__file__).parent.parent / "captures"
+Tree = Callable[..., V2Reader]
 MEMORY = {"memory.current": "123\n", "memory.max": "max\n", "memory.stat": "file 7\nanon 8\nkernel 9\n"}
 SWAP = {"memory.swap.current": "4096\n", "memory.swap.max": "max\n"}
 
@@ -33,10 +37,10 @@ def tree(tmp_path: Path) -> Tree:
     """Return a function that writes ``cgroup/file`` → text and reads the tree."""
     (tmp_path / "a/b").mkdir(parents=True)
 
-    def write(files: dict[str, str]) -> V2Reader:
+    def write(files: dict[str, str], *, memory_high: bool = False) -> V2Reader:
         for name, text in files.items():
             (tmp_path / name).write_text(text)
-        return V2Reader(CgroupFiles({"": str(tmp_path)}, 64))
+        return V2Reader(CgroupFiles({"": str(tmp_path)}, 64), memory_high=memory_high)
 
     return write
 
@@ -264,3 +268,70 @@ def test_tasks_errors(tree: Tree, path: str, error: type[Exception]) -> None:
     shown = {"/a/b": {"a/b/cgroup.threads": "one\n"}}.get(path, {})
     with pytest.raises(error):
         tree(shown).tasks(_at(path))
+
+
+@pytest.mark.parametrize(
+    "own,above,expected",
+    [
+        (("max", "max"), ("max", "max"), None),
+        (("900", "500"), ("max", "max"), 500),
+        (("400", "500"), ("max", "max"), 400),
+        (("max", "500"), ("800", "300"), 300),
+        (("max", "max"), ("200", "300"), 200),
+    ],
+)
+def test_memory_high(tree: Tree, own: tuple[str, str], above: tuple[str, str], expected: int | None) -> None:
+    """With the option, memory.high of the cgroup and of each ancestor is a limit too; without, it is not."""
+    files = _in("a", {"memory.max": above[0], "memory.high": above[1]}) | _in(
+        "a/b", MEMORY, {"memory.max": own[0], "memory.high": own[1]}
+    )
+    assert expected == tree(files, memory_high=True).memory(_at("/a/b")).max
+    without = [int(text) for text in (own[0], above[0]) if text != "max"]
+    assert min(without, default=None) == tree(files).memory(_at("/a/b")).max
+
+
+def test_memory_high_above_what_nobody_counts(tree: Tree) -> None:
+    """Where the controller is off and only an ancestor's memory.high limits, that one's use counts."""
+    reader = tree(_in("a", MEMORY, {"memory.high": "500\n"}), memory_high=True)
+    assert (500, 123) == (reader.memory(_at("/a/b")).max, reader.memory(_at("/a/b")).current)
+
+
+HUGE = {"hugetlb.2MB.max": "max\n", "hugetlb.2MB.current": "4194304\n"}
+RESERVED = {"hugetlb.2MB.rsvd.max": "6291456\n", "hugetlb.2MB.rsvd.current": "2097152\n"}
+
+
+@pytest.mark.parametrize(
+    "files,expected",
+    [
+        (_in("a/b", HUGE), HugetlbStats(None, 4 << 20, None)),
+        (_in("a/b", HUGE, RESERVED), HugetlbStats(6 << 20, 4 << 20, 2 << 20)),
+        (_in("a/b", HUGE) | _in("a", HUGE, RESERVED), HugetlbStats(6 << 20, 4 << 20, None)),
+        (_in("a", HUGE), HugetlbStats(None, 0, None)),
+        (_in("a", HUGE, RESERVED), HugetlbStats(6 << 20, 4 << 20, 2 << 20)),
+    ],
+    ids=["before 5.7", "reservations", "ancestor's limit", "off, no limit", "off, ancestor's limit"],
+)
+def test_hugetlb(tree: Tree, files: dict[str, str], expected: HugetlbStats) -> None:
+    """The smallest limit counts, on pages or on reservations; use is the own or that of who is limited."""
+    assert expected == tree(files).hugetlb(_at("/a/b"), 2 << 20)
+
+
+def test_hugetlb_without_that_size(tree: Tree) -> None:
+    """A size of pages that the kernel has no files for is unavailable."""
+    with pytest.raises(ControllerUnavailable):
+        tree(_in("a/b", HUGE)).hugetlb(_at("/a/b"), 1 << 30)
+
+
+#: Keys that no field of a virtual file is made of: sums of others, sockets, which meminfo does not have, and
+#: huge pages, which the hugetlb controller tells by size (docs/adr/0012-huge-pages.md).
+NOT_SHOWN = frozenset({"kernel", "sock", "slab", "hugetlb"})
+#: Counts of events, not amounts of memory.
+EVENTS = ("workingset_", "pg", "thp_", "swpin", "swpout", "zswpin", "zswpout", "zswpwb", "pswp", "numa_")
+
+
+@pytest.mark.parametrize("capture", sorted(CAPTURES.glob("*/cgroup-v2/memory.stat")), ids=str)
+def test_memory_stat_is_known(capture: Path) -> None:
+    """Each key of each captured memory.stat is read, or known not to be shown."""
+    read = {field.name for field in fields(MemoryStat)}
+    for key in (line.split()[0] for line in capture.read_text().splitlines()):
+        assert 1 == (key in read) + (key in NOT_SHOWN) + key.startswith(EVENTS), key

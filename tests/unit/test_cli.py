@@ -23,7 +23,7 @@ def run_pylxcfs(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_mount_point_alone_gives_defaults() -> None:
     """With nothing but a mount point, everything is as `Config` has it."""
-    assert parse_arguments(["/srv/lxcfs"]) == (Config(mount_point=Path("/srv/lxcfs")), [])
+    assert parse_arguments(["/srv/lxcfs"]) == Config(mount_point=Path("/srv/lxcfs"))
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def test_mount_point_alone_gives_defaults() -> None:
 )
 def test_lxcfs_option_that_is_the_default_changes_nothing(option: str) -> None:
     """Options of lxcfs that ask for our defaults are accepted."""
-    assert parse_arguments([option, "/srv"]) == (Config(mount_point=Path("/srv")), [])
+    assert parse_arguments([option, "/srv"]) == Config(mount_point=Path("/srv"))
 
 
 @pytest.mark.parametrize(
@@ -43,13 +43,14 @@ def test_lxcfs_option_that_is_the_default_changes_nothing(option: str) -> None:
         ("-u", ViewConfig(swap=False)),
         ("--disable-swap", ViewConfig(swap=False)),
         ("--disable-zswap", ViewConfig(zswap=False)),
+        ("--memory-high", ViewConfig(memory_high=True)),
         ("--cache-ttl=0", ViewConfig(cache_ttl_seconds=0)),
         ("--cache-ttl=1.5", ViewConfig(cache_ttl_seconds=1.5)),
     ],
 )
 def test_view_options(option: str, view: ViewConfig) -> None:
     """Options about what containers see end in `ViewConfig`."""
-    assert parse_arguments([option, "/srv"])[0].view == view
+    assert parse_arguments([option, "/srv"]).view == view
 
 
 @pytest.mark.parametrize(
@@ -62,7 +63,7 @@ def test_view_options(option: str, view: ViewConfig) -> None:
 )
 def test_mount_point_may_stand_anywhere(argv: list[str]) -> None:
     """The mount point is found before, between and after the options."""
-    config, _ = parse_arguments(argv)
+    config = parse_arguments(argv)
     assert config.mount_point == Path("/srv")
     assert config.mount_options == ("allow_other",)
     assert config.pidfile == Path("/run/x.pid")
@@ -70,27 +71,27 @@ def test_mount_point_may_stand_anywhere(argv: list[str]) -> None:
 
 def test_mount_options_are_collected() -> None:
     """Every -o counts, and so does every word of it."""
-    config, _ = parse_arguments(["-o", "allow_other,noatime", "-oentry_timeout=3", "/srv"])
+    config = parse_arguments(["-o", "allow_other,noatime", "-oentry_timeout=3", "/srv"])
     assert config.mount_options == ("allow_other", "noatime", "entry_timeout=3")
 
 
 def test_paths_become_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Relative paths are meant as of now, not as of a later working directory."""
     monkeypatch.chdir(tmp_path)
-    config, _ = parse_arguments(["mnt", "--runtime-dir", "run"])
+    config = parse_arguments(["mnt", "--runtime-dir", "run"])
     assert (config.mount_point, config.runtime_dir) == (tmp_path / "mnt", tmp_path / "run")
 
 
 @pytest.mark.parametrize("options,level", [(["-d"], "DEBUG"), (["--log-level", "error"], "ERROR")])
 def test_log_level(options: list[str], level: str) -> None:
     """-d is a short way to say --log-level debug."""
-    assert parse_arguments([*options, "/srv"])[0].log_level == level
+    assert parse_arguments([*options, "/srv"]).log_level == level
 
 
-def test_options_without_effect_are_told() -> None:
-    """Options that nothing obeys yet are accepted and reported."""
-    _, not_yet = parse_arguments(["/srv", "--enable-psi-poll"])
-    assert not_yet == ["--enable-psi-poll"]
+@pytest.mark.parametrize("options,psi_poll", [([], False), (["--enable-psi-poll"], True)])
+def test_psi_triggers_are_asked_for(options: list[str], psi_poll: bool) -> None:  # noqa: FBT001 - the expected value
+    """Nobody may set triggers unless the operator says so."""
+    assert parse_arguments([*options, "/srv"]).psi_poll == psi_poll
 
 
 def test_unknown_mount_option_is_named() -> None:

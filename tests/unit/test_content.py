@@ -161,3 +161,31 @@ def test_nothing_there_is_never_an_exception(machine: _Machine, file: VirtualFil
     """A container none of whose cgroups exist gets bytes for every file."""
     machine.resolver.answers = {1: [container("never")]}
     assert isinstance(machine.content.open(file, 1)[1], bytes)
+
+
+@pytest.mark.parametrize("ttl", [0.0, 3600.0])
+def test_host_view(tmp_path: Path, ttl: float) -> None:
+    """Everybody sees the host's files and CPUs until it is toggled back; nothing cached outlives a toggle."""
+    machine = _Machine(tmp_path, ttl)
+    (tmp_path / "sys/devices/system/cpu/present").write_text("0-1\n")
+    for name, text in {
+        "cpu/a/cpu.cfs_quota_us": "5",
+        "cpu/a/cpu.cfs_period_us": "5",
+        "cpuacct/a/cpuacct.usage_all": "cpu user system\n",
+        "cpuset/a/cpuset.effective_cpus": "0-1\n",
+    }.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    a = machine.add("a", 1 << 20)
+    machine.resolver.answers = {1: [a]}
+    assert 1024 == _total(machine.content.open(_FILES["meminfo"], 1)[1])
+    assert (0,) == machine.content.visible_cpus(1)
+    assert machine.content.show_host(on=True)
+    assert _HOST_MEMINFO.encode() == machine.content.open(_FILES["meminfo"], 1)[1]
+    assert b" 8 0 sda 1 2 3\n" == machine.content.read(_FILES["diskstats"], a)
+    assert machine.content.visible_cpus(1) is None
+    machine.limit("a", 2 << 20)
+    assert machine.content.show_host(on=False)
+    assert 2048 == _total(machine.content.read(_FILES["meminfo"], a))
+    assert (0,) == machine.content.visible_cpus(1)
+    assert not machine.content.fallbacks

@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import stat
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +27,10 @@ class _Counting:
     def __init__(self) -> None:
         self.broken = False
         self._count = 0
+
+    def row_for(self, file: VirtualFile, pid: int) -> VirtualFile:
+        del pid
+        return file
 
     def open(self, file: VirtualFile, pid: int) -> tuple[Container | None, bytes]:
         del pid
@@ -62,9 +67,10 @@ def _refusal(call: Callable[[], object]) -> int:
 
 
 def test_every_file_is_found(kernel: Kernel) -> None:
-    """Each row is found by its path, as a file nobody may write, under an inode of its own."""
+    """Each row is found by its path, as a file of its mode, under an inode of its own."""
     entries = [kernel.find(file.path) for file in VIRTUAL_FILES]
-    assert {0o100444} == {entry.mode for entry in entries}
+    assert [stat.S_IFREG | file.mode for file in VIRTUAL_FILES] == [entry.mode for entry in entries]
+    assert {"proc/slabinfo": 0o400} == {file.path: file.mode for file in VIRTUAL_FILES if file.mode != 0o444}
     assert len(VIRTUAL_FILES) == len({entry.inode for entry in entries})
     assert all(entry == kernel.find(file.path) for entry, file in zip(entries, VIRTUAL_FILES, strict=True))
     assert 0o40555 == kernel.get_attributes(kernel.find("proc").inode).mode
@@ -78,9 +84,11 @@ def test_inodes_do_not_depend_on_the_table() -> None:
 @pytest.mark.parametrize("size", [64, 4096])
 def test_listing(kernel: Kernel, size: int) -> None:
     """A directory lists every file with its type, however small the pieces."""
-    names = {file.path.rpartition("/")[2] for file in VIRTUAL_FILES if file.path.startswith("proc/")}
+    names = {file.path.split("/")[1] for file in VIRTUAL_FILES if file.path.startswith("proc/")}
     listed = kernel.list(kernel.find("proc").inode, 1, size)
-    assert dict.fromkeys(names, 0o100000) == listed
+    assert dict.fromkeys(names, 0o100000) | {"pressure": 0o40000} == listed
+    below = kernel.list(kernel.find("proc/pressure").inode, 1, size)
+    assert dict.fromkeys(("cpu", "io", "irq", "memory"), 0o100000) == below
     assert {"proc": 0o40000, "sys": 0o40000} == kernel.list(ROOT_INODE, 1, size)
 
 

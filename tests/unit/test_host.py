@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from pylxcfs.host import HostReader, read_whole
+from pylxcfs.host import HUGE_POOLS, HostReader, read_whole
+from pylxcfs.hugepages import HugePool
 
 
 @pytest.fixture
@@ -62,3 +63,20 @@ def test_snapshot(roots: tuple[Path, Path]) -> None:
     snapshot = HostReader(*roots).snapshot(("meminfo",))
     assert (b"m", b"", (0, 1, 3)) == (snapshot.meminfo, snapshot.stat, snapshot.online)
     assert 0 < snapshot.boottime_usec
+
+
+def test_huge_pools(roots: tuple[Path, Path]) -> None:
+    """The pools of all sizes that have pages are read anew each time, and only where they are asked for."""
+    sizes = {"hugepages-2048kB": (3, 2, 1), "hugepages-1048576kB": (0, 0, 0)}
+    for size, numbers in sizes.items():
+        pool = roots[1] / "kernel/mm/hugepages" / size
+        pool.mkdir(parents=True)
+        for name, number in zip(("nr_hugepages", "free_hugepages", "resv_hugepages"), numbers, strict=True):
+            (pool / name).write_text(f"{number}\n")
+    reader = HostReader(*roots)
+    assert {2 << 20: HugePool(3, 2, 1)} == reader.snapshot((HUGE_POOLS,)).huge_pools
+    assert {} == reader.snapshot(("meminfo",)).huge_pools
+    (pool / "nr_hugepages").write_text("1\n")
+    assert {2 << 20: HugePool(3, 2, 1), 1 << 30: HugePool(1, 0, 0)} == reader.snapshot(
+        (HUGE_POOLS,)
+    ).huge_pools

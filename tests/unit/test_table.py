@@ -5,12 +5,19 @@ from typing import Any
 
 import pytest
 
-from pylxcfs.cgroup.types import Controller
-from pylxcfs.host import HostSnapshot
+from pylxcfs.cgroup.types import Controller, Pressure
+from pylxcfs.host import HUGE_POOLS, HostSnapshot
 from pylxcfs.procfiles.table import CPU_DIRECTORY, VIRTUAL_FILES, Fallback, VirtualFile
-from pylxcfs.view import ResourceView
+from pylxcfs.view import NOTHING_USED, ResourceView
 
-HOST_FILES = frozenset({"meminfo", "cpuinfo", "stat", "uptime", "swaps", "diskstats", "loadavg"})
+#: By name below /proc; the snapshot has an underscore for the slash.
+HOST_FILES = frozenset(
+    {
+        *("meminfo", "cpuinfo", "stat", "uptime", "swaps", "diskstats", "loadavg", HUGE_POOLS),
+        *(f"pressure/{resource.value}" for resource in Pressure),
+    }
+)
+FIELDS = frozenset(name.replace("/", "_") for name in HOST_FILES)
 ROWS = pytest.mark.parametrize("row", VIRTUAL_FILES, ids=lambda row: row.path)
 PROC = Path(__file__).parent.parent / "captures/linux-6.18-x86/proc"
 
@@ -22,7 +29,7 @@ class Poisoned(HostSnapshot):
 
     def __getattribute__(self, name: str) -> Any:  # noqa: ANN401 - it stands in for every field
         """Refuse files that the row does not declare."""
-        if name in HOST_FILES and name not in type(self).declared:
+        if name in FIELDS and name not in type(self).declared:
             raise AssertionError(name)
         return super().__getattribute__(name)
 
@@ -30,14 +37,19 @@ class Poisoned(HostSnapshot):
 @ROWS
 def test_renderer_touches_only_what_its_row_declares(row: VirtualFile, container: ResourceView) -> None:
     """A renderer reads no host file and no part of the container that its row does not declare."""
-    allowed = type("Allowed", (Poisoned,), {"declared": frozenset(row.host_files)})
-    host = allowed(**{name: (PROC / name).read_bytes() for name in row.host_files})
+    files = {
+        name.replace("/", "_"): (PROC / name).read_bytes() for name in row.host_files if name != HUGE_POOLS
+    }
+    declared = frozenset(name.replace("/", "_") for name in row.host_files)
+    host = type("Allowed", (Poisoned,), {"declared": declared})(**files)
     view = ResourceView(
         container.uptime_usec,
         container.memory_part if Controller.MEMORY in row.controllers else None,
         container.cpu_part if {Controller.CPU, Controller.CPUSET} <= row.controllers else None,
         container.io_part if Controller.IO in row.controllers else None,
         container.load_part if row.needs_load else None,
+        container.pressure_part if row.pressure and Controller.PRESSURE in row.controllers else None,
+        container.slab_part if Controller.SLAB in row.controllers else None,
     )
     assert row.render(view, host)
 
@@ -68,12 +80,22 @@ def test_paths_are_sorted_and_unique() -> None:
 
 def test_paths_and_host_files_agree() -> None:
     """Host processes get the file that has the same name."""
-    below = {"proc": "proc", "cpu": CPU_DIRECTORY}
+    below = {"proc": "proc", "pressure": "proc/pressure", "cpu": CPU_DIRECTORY}
     for row in VIRTUAL_FILES:
         place, _, name = row.host_file.rpartition("/")
         assert row.path == f"{below[place or 'proc']}/{name}"
 
 
-def test_block_devices_never_fall_back_to_the_host() -> None:
-    """Without the io controller diskstats is empty."""
-    assert {row.path for row in VIRTUAL_FILES if row.fallback is Fallback.EMPTY} == {"proc/diskstats"}
+def test_what_tells_of_others_never_falls_back_to_the_host() -> None:
+    """Devices, pressure and kernel objects are nobody's rather than the host's."""
+    pressure = {f"proc/pressure/{resource.value}" for resource in Pressure}
+    empty = {row.path for row in VIRTUAL_FILES if row.fallback is Fallback.EMPTY}
+    assert {"proc/diskstats", "proc/slabinfo"} | pressure == empty
+
+
+@pytest.mark.parametrize(
+    "row", [r for r in VIRTUAL_FILES if r.fallback is Fallback.EMPTY], ids=lambda r: r.path
+)
+def test_the_empty_fallback_can_be_rendered(row: VirtualFile) -> None:
+    """Such a file needs nothing of a container to say that it uses nothing."""
+    assert isinstance(row.render(NOTHING_USED, HostSnapshot()), bytes)

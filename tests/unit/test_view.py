@@ -90,6 +90,12 @@ def test_commit_limit() -> None:
     assert view(swap=MIB).commit_limit == 33 * MIB
 
 
+def test_commit_limit_is_counted_in_pages() -> None:
+    """Half of an odd number of pages is rounded down to pages, as the kernel does."""
+    memory = MemoryView(replace(STATS, max=None), 24684084 << 10, 65532 << 10)
+    assert 12407572 << 10 == memory.commit_limit
+
+
 @pytest.mark.parametrize("part", ["memory", "cpu", "io", "load"])
 def test_absent_part(part: str) -> None:
     """Asking for a part that was not declared is an error that names it."""
@@ -116,6 +122,6 @@ def test_zswap_hidden() -> None:
 
 def test_kernel_memory_is_cut_to_the_usage() -> None:
     """Kernel memory is charged to the container, so it is not more than its usage."""
-    names = ("kernel_stack", "pagetables", "sec_pagetables", "percpu")
+    names = ("kernel_stack", "pagetables", "sec_pagetables", "percpu", "vmalloc")
     memory = view(replace(STATS, stat=MemoryStat(**dict.fromkeys(names, 11 * MIB))))
-    assert [10 * MIB] * 4 == [getattr(memory, name) for name in names]
+    assert [10 * MIB] * 5 == [getattr(memory, name) for name in names]

@@ -196,6 +196,34 @@ def memory_facts() -> dict[str, Any]:
     return facts
 
 
+def high_facts() -> dict[str, Any]:
+    """memory.high of a container and of its parent, counted as limits and not."""
+    from pylxcfs.assembly import assemble  # noqa: PLC0415 - after the daemon was started
+    from pylxcfs.config import ViewConfig  # noqa: PLC0415
+    from pylxcfs.procfiles.table import VIRTUAL_FILES  # noqa: PLC0415
+
+    meminfo = next(file for file in VIRTUAL_FILES if file.host_file == "meminfo")
+    pod = make(V2 / "high", cgroup__subtree_control="+memory")
+    own = make(pod / "own", memory__max=64 * MIB, memory__high=48 * MIB)
+    container = Container(own)
+    counting, plain = (assemble(ViewConfig(cache_ttl_seconds=0, memory_high=high)) for high in (True, False))
+    facts: dict[str, Any] = {"plain": plain.render_for_pid(meminfo, container.pid).decode()}
+
+    def look() -> str:
+        return counting.render_for_pid(meminfo, container.pid).decode()
+
+    facts["high"] = look()
+    put(own / "memory.high", 40 * MIB)
+    facts["lowered"] = look()
+    put(pod / "memory.high", 36 * MIB)
+    facts["lowered above"] = look()
+    put(pod / "memory.high", "max")
+    put(own / "memory.high", "max")
+    facts["max"] = look()
+    container.end()
+    return facts
+
+
 def cpu_facts(usage: Path, *cgroups: Path) -> dict[str, Any]:
     """Half a CPU, used up for a second; then as much time asleep."""
     began = time.monotonic()
@@ -323,6 +351,7 @@ def unified() -> dict[str, Any]:
         "io": io_facts(make(V2 / "disk")),
         "load": load_facts(make(V2 / "load")),
         "late": late_facts(),
+        "high": high_facts(),
         "daemon": stop_daemon(daemon),
         "namespace": namespace_facts(),
     }

@@ -2,18 +2,14 @@
 
 import errno
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.machine.guest import run_in_guest
+
 HERE = Path(__file__).parent
-ROOT = HERE.parent.parent
-#: Covered by empty file systems in the guest (uml-run).
-_COVERED = ("/tmp", "/run", "/var/tmp", "/dev/shm")  # noqa: S108 - compared with, not written to
 KIB = 1024
 #: Statistics are exact to the kernel's per-CPU batches, and reading them takes memory too.
 BATCH_KIB = 256
@@ -22,22 +18,8 @@ Facts = dict[str, Any]
 
 
 def _run(state: Path, *arguments: str) -> Facts:
-    """Boot user-mode-linux with this machine's files as its own, and return what the guest found out."""
-    needed = {str(path) for path in (ROOT, sys.prefix, sys.base_prefix)}
-    binds = [word for path in sorted(needed) if path.startswith(_COVERED) for word in ("-b", path)]
-    result = subprocess.run(
-        [
-            *(str(HERE.parent / "testbed/uml-run"), "-s", "64M", "-d", "64M", "-t", "120", *binds, "--"),
-            *(sys.executable, str(HERE / "guest.py"), *arguments),
-        ],
-        env=os.environ
-        | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "TESTBED_STATE": str(state)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert 0 == result.returncode, result.stderr
-    facts: Facts = json.loads(result.stdout)
+    """Return what the guest found out."""
+    facts: Facts = json.loads(run_in_guest(state, HERE / "guest.py", *arguments))
     return facts
 
 
@@ -69,6 +51,12 @@ def test_total_is_the_smallest_limit(unified: Facts) -> None:
     shown = [amounts(memory[when])["MemTotal"] for when in ("meminfo", "lowered", "lowered above")]
     assert [64 * KIB, 20 * KIB, 16 * KIB] == shown
     assert amounts(memory["host"])["MemTotal"] == amounts(memory["unlimited"])["MemTotal"]
+
+
+def test_memory_high(unified: Facts) -> None:
+    """Where asked for, memory.high of the container and its parent counts, at the read after a change."""
+    shown = {when: amounts(text)["MemTotal"] // KIB for when, text in unified["high"].items()}
+    assert {"plain": 64, "high": 48, "lowered": 40, "lowered above": 36, "max": 64} == shown
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,112 @@
+"""What became of binds, as a table or as JSON; and the options that reattach and detach share."""
+
+import argparse
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from pylxcfs.binds import DEFAULT_MOUNT_POINT
+from pylxcfs.config import DEFAULT_RUNTIME_DIR
+from pylxcfs.reattach.actions import Action, Outcome, Request
+from pylxcfs.reattach.survey import State
+
+_HEAD: Final = ("CONTAINER", "FILE", "STATE", "ACTION")
+#: Nothing is wrong with these, so nobody wants to read 4000 lines of them.
+_QUIET: Final = frozenset({State.ALIVE, State.OTHER})
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options that both commands have."""
+    parser.add_argument(
+        "--container", metavar="ID", help="only this container; the beginning of its id is enough"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="only say what would be done")
+    parser.add_argument("--json", action="store_true", help="as a JSON list, binds without trouble included")
+    parser.add_argument(
+        "--mount-point",
+        metavar="DIR",
+        type=Path,
+        default=Path(DEFAULT_MOUNT_POINT),
+        help="where pylxcfs serves (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--runtime-dir",
+        metavar="DIR",
+        type=Path,
+        default=DEFAULT_RUNTIME_DIR,
+        help="the daemon's --runtime-dir, where detached binds are remembered (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--fsname",
+        metavar="NAME",
+        help="what the binds' file system is called, if it was mounted with -o fsname=NAME "
+        "(default: as the one on the mount point)",
+    )
+
+
+def request_of(arguments: argparse.Namespace) -> Request:
+    """Return what the shared options ask for."""
+    return Request(
+        mount_point=arguments.mount_point.absolute(),
+        runtime_dir=arguments.runtime_dir.absolute(),
+        container=arguments.container,
+        source=arguments.fsname,
+        take_over=getattr(arguments, "take_over", False),
+        dry_run=arguments.dry_run,
+    )
+
+
+def run_and_print(act: Callable[[], list[Outcome]], *, as_json: bool) -> int:
+    """Print what `act` did; return 1 if some container is still in trouble."""
+    began = time.monotonic()
+    outcomes = act()
+    seconds = time.monotonic() - began
+    if as_json:
+        sys.stdout.write(json.dumps([_as_dict(outcome) for outcome in outcomes], indent=1) + "\n")
+    else:
+        sys.stdout.writelines(f"{line}\n" for line in table(outcomes))
+        sys.stdout.write(f"{summary(outcomes)}, in {seconds:.2f} s\n")
+    return int(any(outcome.is_trouble for outcome in outcomes))
+
+
+def table(outcomes: Sequence[Outcome]) -> Iterator[str]:
+    """Yield a line for each bind that is not simply well, aligned, under a headline; nothing if all are."""
+    rows = [
+        (_container(o), o.target, o.state.value, f"{o.action}{f': {o.reason}' if o.reason else ''}")
+        for o in outcomes
+        if o.action is not Action.NOTHING or o.state not in _QUIET
+    ]
+    if not rows:
+        return
+    widths = [max(map(len, column)) for column in zip(_HEAD, *rows, strict=True)]
+    for row in (_HEAD, *rows):
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def summary(outcomes: Sequence[Outcome]) -> str:
+    """Count containers, binds, and what was done about them."""
+    counts = Counter(outcome.action for outcome in outcomes)
+    containers = len({(outcome.container, outcome.pid) for outcome in outcomes})
+    done = [f"{count} {action}" for action, count in counts.items() if action is not Action.NOTHING]
+    return f"{containers} containers, {len(outcomes)} binds: {', '.join(done) or 'nothing to do'}"
+
+
+def _container(outcome: Outcome) -> str:
+    return outcome.container.short or f"pid {outcome.pid} {outcome.container.cgroup}"
+
+
+def _as_dict(outcome: Outcome) -> dict[str, str | int]:
+    return {
+        "container": outcome.container.container_id,
+        "runtime": outcome.container.runtime,
+        "cgroup": outcome.container.cgroup,
+        "pid": outcome.pid,
+        "file": outcome.target,
+        "state": outcome.state.value,
+        "action": outcome.action.value,
+        "reason": outcome.reason,
+    }

@@ -1,0 +1,18 @@
+"""``pylxcfsctl detach``: the kernel's own files in running containers again."""
+
+import argparse
+
+from pylxcfs.ctl import bindtable
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    bindtable.add_arguments(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Take our binds away, alive and dead; the next start, or reattach, plants them again."""
+    from pylxcfs.reattach.actions import detach  # noqa: PLC0415 - -h should not wait for it
+
+    request = bindtable.request_of(arguments)
+    return bindtable.run_and_print(lambda: detach(request), as_json=arguments.json)

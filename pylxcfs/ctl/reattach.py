@@ -1,0 +1,26 @@
+"""``pylxcfsctl reattach``: our files in running containers again, or for the first time."""
+
+import argparse
+
+from pylxcfs.binds import bindable
+from pylxcfs.ctl import bindtable
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    bindtable.add_arguments(parser)
+    parser.add_argument(
+        "--take-over",
+        action="store_true",
+        help="also replace binds that another server answers for, lxcfs included",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Plant dead and detached binds; with --container all files that docker-args names, if it has none."""
+    from pylxcfs.procfiles.table import VIRTUAL_FILES  # noqa: PLC0415 - -h should not wait for it
+    from pylxcfs.reattach.actions import reattach  # noqa: PLC0415
+
+    files = bindable(file.path for file in VIRTUAL_FILES) if arguments.container is not None else ()
+    request = bindtable.request_of(arguments)
+    return bindtable.run_and_print(lambda: reattach(request, files), as_json=arguments.json)

@@ -1,0 +1,205 @@
+"""Servers die and are replaced; nobody who reads sees it."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Final
+
+import psutil
+import pytest
+
+from tests.machine.cgroups import MIB, Limits
+from tests.machine.container import FILES, Container
+from tests.machine.daemon import Daemon
+from tests.machine.waiting import wait_for
+
+StartDaemon = Callable[..., Daemon]
+
+#: Reads all files again and again, one of them in pieces, until its input ends; then tells what it saw.
+_READER: Final = """
+import json, os, select, sys, time
+names = sys.argv[1:]
+reads = failed = torn = back = 0
+longest = 0.0
+before = {}
+problems = []
+while not select.select([sys.stdin], [], [], 0)[0]:
+    for name in names:
+        started = time.monotonic()
+        try:
+            fd = os.open(f"/proc/{name}", os.O_RDONLY)
+            size = 512 if name in ("stat", "meminfo") else 65536
+            content = b""
+            while piece := os.read(fd, size):
+                content += piece
+            os.close(fd)
+        except OSError as error:
+            failed += 1
+            problems.append(repr(error))
+            continue
+        longest = max(longest, time.monotonic() - started)
+        reads += 1
+        lines = content.decode().splitlines()
+        whole = content.endswith(b"\\n")
+        if name == "meminfo":
+            whole = whole and lines[0].startswith("MemTotal:") and len({l.split(":")[0] for l in lines}) == len(lines)
+            whole = whole and all(len(l.split()) in (2, 3) for l in lines)
+        elif name == "stat":
+            cpus = [l.split() for l in lines if l.startswith("cpu")]
+            total = [int(n) for n in cpus[0][1:]]
+            whole = whole and total == [sum(int(c[i + 1]) for c in cpus[1:]) for i in range(len(total))]
+            last = before.get("stat", [0] * len(total))
+            if any(new < old for new, old in zip(total, last)):
+                back += 1
+                problems.append(f"{last} -> {total}")
+            before["stat"] = total
+        elif name == "uptime":
+            whole = whole and len(content.split()) == 2
+        if not whole:
+            torn += 1
+            problems.append(content.decode())
+print(json.dumps(dict(reads=reads, failed=failed, torn=torn, back=back, longest=longest, problems=problems[:3])))
+"""
+_KILLS: Final = 50
+_REPLACEMENTS: Final = 20
+
+
+def _state(daemon: Daemon) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((daemon.pidfile.parent / "pylxcfs/supervisor.json").read_bytes())
+    return content
+
+
+def _wait_for_next(daemon: Daemon, generation: int) -> dict[str, Any]:
+    def is_there() -> bool:
+        state = _state(daemon)
+        return state["generation"] > generation and len(state["replacements"]) > 0
+
+    wait_for("a server takes over", is_there, alive=daemon.running)
+    return _state(daemon)
+
+
+def test_readers_notice_nothing(
+    start_daemon: StartDaemon,
+    make_container: Callable[..., Container],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """8 readers in 4 containers read everything while servers are killed, stopped and replaced."""
+    daemon = start_daemon("--cache-ttl", "0.01")
+    containers = [
+        make_container(Limits(memory=100 * MIB, cpus="0" if n % 2 else "0-1"), served=daemon.proc)
+        for n in range(4)
+    ]
+    rng = random.Random(4)  # noqa: S311 - a seeded choice, no secret
+    kills = [signal.SIGKILL, signal.SIGSEGV] * (_KILLS * 2 // 5) + [signal.SIGSTOP] * (_KILLS // 5)
+    order: list[signal.Signals] = [*kills, *[signal.SIGUSR1] * _REPLACEMENTS]
+    rng.shuffle(order)
+    with ExitStack() as stack:
+        readers = [
+            stack.enter_context(
+                container.start(sys.executable, "-I", "-S", "-u", "-c", _READER, *sorted(FILES))
+            )
+            for container in containers
+            for _ in range(2)
+        ]
+        for number, sent in enumerate(order):
+            state = _state(daemon)
+            if sent is signal.SIGUSR1:
+                daemon.process.send_signal(sent)
+            else:
+                os.kill(state["server_pid"], sent)
+            _wait_for_next(daemon, state["generation"])
+            # Every now and then one lives for long enough not to look like a crash loop.
+            wait_for("time passes", _after(1.1 if number % 4 == 3 else rng.uniform(0.02, 0.3)))
+        seen = []
+        for reader in readers:
+            output, _ = reader.communicate("stop\n")
+            seen.append(json.loads(output))
+    for one in seen:
+        assert (0, 0, 0) == (one["failed"], one["torn"], one["back"]), one
+        assert one["reads"] > len(order)
+    with capsys.disabled():
+        print(
+            f"\n{sum(one['reads'] for one in seen)} reads over {_KILLS} deaths and {_REPLACEMENTS} hand-overs: "
+            f"0 failed, 0 torn, longest stall {max(one['longest'] for one in seen):.2f} s"
+        )
+    daemon.stop()
+
+
+def _after(seconds: float) -> Callable[[], bool]:
+    import time  # noqa: PLC0415
+
+    until = time.monotonic() + seconds
+    return lambda: time.monotonic() >= until
+
+
+def test_supervisor_killed_alone(start_daemon: StartDaemon) -> None:
+    """A server whose supervisor is killed becomes one, on the same mount; nobody is left unwatched."""
+    daemon = start_daemon()
+    before = _state(daemon)
+    with (daemon.proc / "meminfo").open() as file:
+        assert file.readline()
+        os.kill(daemon.process.pid, signal.SIGKILL)
+        daemon.process.wait()
+        wait_for("it has a new server", lambda: _state(daemon)["generation"] > before["generation"])
+        file.seek(0)
+        assert file.read().startswith("MemTotal:")
+    after = _state(daemon)
+    assert before["server_pid"] == after["supervisor_pid"]
+    assert before["device"] == after["device"]
+    supervisor = psutil.Process(after["supervisor_pid"])
+    assert [after["server_pid"]] == [child.pid for child in supervisor.children()]
+    supervisor.terminate()
+    wait_for("it ends", lambda: not supervisor.is_running() or supervisor.status() == psutil.STATUS_ZOMBIE)
+    assert not daemon.mount_point.is_mount()
+    assert not psutil.pid_exists(after["server_pid"])
+
+
+def test_crash_loop_shows_the_host(
+    start_daemon: StartDaemon, make_container: Callable[..., Container]
+) -> None:
+    """Servers that die again and again at once are followed by one that shows the host's files."""
+    daemon = start_daemon()
+    container = make_container(Limits(memory=100 * MIB), served=daemon.proc)
+    host = Path("/proc/meminfo").read_text().split()[1]
+    assert str(100 * 1024) == container.read("meminfo").split()[1]
+    for _ in range(5):
+        state = _state(daemon)
+        os.kill(state["server_pid"], signal.SIGKILL)
+        _wait_for_next(daemon, state["generation"])
+    assert host == container.read("meminfo").split()[1]
+    assert "keep dying" in daemon.log
+    daemon.stop()
+
+
+def test_broken_upgrade(start_daemon: StartDaemon, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A new server that cannot start leaves the one that serves alone."""
+    monkeypatch.setenv("PYTHONPATH", os.fspath(tmp_path))
+    daemon = start_daemon()
+    before = _state(daemon)
+    # Found before the standard library's by every interpreter that starts from now on.
+    (tmp_path / "trio").mkdir()
+    (tmp_path / "trio" / "__init__.py").write_text("raise SystemExit(7)")
+    daemon.process.send_signal(signal.SIGUSR1)
+    wait_for("it says so", lambda: "the new server ended with status 7" in daemon.log, alive=daemon.running)
+    assert before["server_pid"] == _state(daemon)["server_pid"]
+    assert daemon.serving()
+    daemon.stop()
+
+
+def test_small_supervisor(start_daemon: StartDaemon) -> None:
+    """The supervisor has not imported what only the server needs."""
+    daemon = start_daemon()
+    loaded = subprocess.run(
+        [sys.executable, "-c", "import sys, pylxcfs.cli; print(*sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    assert set() == {"trio", "psutil", "pylxcfs.assembly", "pylxcfs.procfiles"} & set(loaded)
+    daemon.stop()

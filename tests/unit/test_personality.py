@@ -1,0 +1,127 @@
+"""Personalities: whose they are, and what the host tells whom."""
+
+import os
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pylxcfs.cgroup.reader import CgroupFiles
+from pylxcfs.cgroup.v1 import V1Reader
+from pylxcfs.config import ViewConfig
+from pylxcfs.containers import Container, Resolver
+from pylxcfs.content import ContentService
+from pylxcfs.host import HostReader
+from pylxcfs.loadtracker import LoadTracker
+from pylxcfs.personality import is_linux32, linux32
+from pylxcfs.processes import Processes
+from pylxcfs.procfiles.table import CPUINFO, VIRTUAL_FILES
+from pylxcfs.viewbuilder import ViewBuilder
+
+OWN = "thread-self/personality"
+
+
+@pytest.fixture
+def host() -> HostReader:
+    """Return the reader of this machine."""
+    return HostReader(Path("/proc"), Path("/sys"))
+
+
+@pytest.fixture
+def child() -> Iterator[int]:
+    """Return a process with a 32-bit personality."""
+    command = ["setarch", "linux32", "--addr-no-randomize", "sh", "-c", "echo; read _"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert b"\n" == process.stdout.readline()
+        yield process.pid
+        process.kill()
+
+
+@pytest.mark.parametrize(
+    "text, domain",
+    [(b"00000000\n", "native"), (b"00000008\n", "32"), (b"00040008\n", "32"), (b"04000000\n", "native")],
+)
+def test_flags_do_not_count(text: bytes, domain: str) -> None:
+    """Only the execution domain makes a personality a 32-bit one."""
+    assert domain == ("32" if is_linux32(text) else "native")
+
+
+def test_the_kernel_reads_for_another_personality(host: HostReader) -> None:
+    """A file is read under the 32-bit personality if asked for, and under the daemon's own afterwards."""
+    own = host.read(OWN)
+    assert [True, False] == [is_linux32(host.read(OWN, as_linux32=True)), is_linux32(own)]
+    assert own == host.read(OWN)
+
+
+def test_a_failed_read_leaves_the_daemon_as_it_was(host: HostReader) -> None:
+    """The personality does not stay when the read fails."""
+    machine = os.uname().machine
+    with pytest.raises(IsADirectoryError):
+        host.read("sys", as_linux32=True)
+    assert machine == os.uname().machine
+
+
+def test_other_threads_keep_theirs() -> None:
+    """It is the reading thread's personality alone."""
+    machine = os.uname().machine
+    ask = threading.Event()
+    seen: list[str] = []
+
+    def look() -> None:
+        ask.wait()
+        seen.append(os.uname().machine)
+
+    other = threading.Thread(target=look)
+    other.start()
+    with linux32():
+        inside = os.uname().machine
+        ask.set()
+        other.join()
+    assert [machine] == seen
+    assert machine != inside
+
+
+class _HostOnly(Resolver):
+    """Takes everybody for a process of the host."""
+
+    def resolve(self, pid: int) -> Container | None:
+        """Know nobody, as pid 0, who is invisible to us."""
+        del pid
+        return super().resolve(0)
+
+
+@pytest.fixture
+def content(tmp_path: Path, host: HostReader) -> ContentService:
+    """Serve a machine whose cpuinfo is the personality that it is read with, as on arm64."""
+    (tmp_path / "cpuinfo").symlink_to(f"/proc/{OWN}")
+    reader = V1Reader(CgroupFiles({}, 1))
+    processes = Processes(host.proc_fd)
+    like_arm64 = HostReader(tmp_path, Path("/sys"))
+    like_arm64.heeds_personality = True
+    builder = ViewBuilder(reader, LoadTracker(reader, processes), ViewConfig())
+    return ContentService(like_arm64, reader, _HostOnly(processes, reader), builder, cache_ttl_seconds=3600)
+
+
+def test_each_reader_gets_its_own(content: ContentService, child: int) -> None:
+    """Readers of either kind get what the kernel would tell them, cached or not; nobody is ordinary."""
+    answers = [
+        is_linux32(content.open(content.row_for(CPUINFO, pid), pid)[1])
+        for pid in (child, os.getpid(), child, 0, 1 << 30, os.getpid())
+    ]
+    assert [True, False, True, False, False, False] == answers
+
+
+def test_only_cpuinfo_has_two_kinds(content: ContentService, child: int) -> None:
+    """No other file is asked for a personality."""
+    others = [file for file in VIRTUAL_FILES if file is not CPUINFO]
+    assert others == [content.row_for(file, child) for file in others]
+
+
+def test_other_machines_do_not_ask(content: ContentService, host: HostReader, child: int) -> None:
+    """Where the kernel says the same to all, so do we: arm64 alone tells them apart."""
+    assert (os.uname().machine == "aarch64") == host.heeds_personality
+    content._host.heeds_personality = False
+    assert CPUINFO is content.row_for(CPUINFO, child)
