@@ -27,7 +27,7 @@ from pylxcfs.fuse.connection import (
     prepare_mount_point,
 )
 from pylxcfs.pidfile import PidFile
-from pylxcfs.restarts import HOST_VIEW_SECONDS, Deaths
+from pylxcfs.restarts import HOST_VIEW_SECONDS, YOUNG_SECONDS, Deaths
 from pylxcfs.runstate import Replacement, RunState, StateFile, is_server
 from pylxcfs.serverprocess import ServerProcess
 from pylxcfs.supervision import ALIVE, READY, STORE_NAME
@@ -319,6 +319,9 @@ class Supervisor:
         if self._current is None:
             self._promote()
         elif self._drained_by is None:
+            lived_seconds = time.monotonic() - (self._current.serving_since or self._current.started_at)
+            if lived_seconds >= YOUNG_SECONDS:
+                self._deaths = Deaths()
             self._gap = (time.monotonic(), self._planned)
             self._drained_by = time.monotonic() + _DRAIN_SECONDS
             self._current.drain()
@@ -334,12 +337,9 @@ class Supervisor:
         """Replace a server that does not answer, whether or not it can be killed."""
         _log.warning("%s %s; killing it", self._name_current(), why)
         server.kill()
-        deadline = time.monotonic() + _REAP_SECONDS
-        while time.monotonic() < deadline:
-            if os.waitid(os.P_PID, server.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
-                break
-            time.sleep(0.005)
         self._lingering.append(server)
+        if _wait_for_end(server.pid, _REAP_SECONDS):
+            self._ended(server, -signal.SIGKILL)
         self._lost(server, why)
 
     def _lost(self, server: ServerProcess, why: str) -> None:
@@ -400,15 +400,13 @@ class Supervisor:
 
     def _end(self) -> None:
         """Leave no server behind."""
-        deadline = time.monotonic() + (_DRAIN_SECONDS if self._exit_status == 0 else 0.0)
+        patience = _DRAIN_SECONDS if self._exit_status == 0 else 0.0
         for server in (self._current, self._successor, *self._lingering):
             if server is None:
                 continue
-            while time.monotonic() < deadline and server is self._current:
-                if os.waitid(os.P_PID, server.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
-                    break
-                time.sleep(0.005)
-            server.kill()
+            if server is not self._current or not _wait_for_end(server.pid, patience):
+                server.kill()
+                _wait_for_end(server.pid, _REAP_SECONDS)
             server.close()
         if self._connection is not None and self._exit_status is None:
             self._connection.unmount()
@@ -456,6 +454,20 @@ def _end_orphan(before: RunState | None) -> None:
         _log.warning("killing server %d, which an earlier supervisor has left", before.server_pid)
         with contextlib.suppress(ProcessLookupError):
             os.kill(before.server_pid, signal.SIGKILL)
+
+
+def _wait_for_end(pid: int, seconds: float) -> bool:
+    """Reap a child; False if it has not ended within `seconds`."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            if os.waitpid(pid, os.WNOHANG)[0]:
+                return True
+        except ChildProcessError:
+            return True
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(0.005)
 
 
 def _describe(code: int) -> str:

@@ -46,9 +46,11 @@ while not select.select([sys.stdin], [], [], 0)[0]:
         longest = max(longest, time.monotonic() - started)
         reads += 1
         lines = content.decode().splitlines()
-        whole = content.endswith(b"\\n")
+        # A container without block I/O has no device.
+        whole = content.endswith(b"\\n") or (name == "diskstats" and not content)
         if name == "meminfo":
-            whole = whole and lines[0].startswith("MemTotal:") and len({l.split(":")[0] for l in lines}) == len(lines)
+            fields = {l.split(":")[0] for l in lines}
+            whole = whole and lines[0].startswith("MemTotal:") and len(fields) == len(lines)
             whole = whole and all(len(l.split()) in (2, 3) for l in lines)
         elif name == "stat":
             cpus = [l.split() for l in lines if l.startswith("cpu")]
@@ -63,8 +65,9 @@ while not select.select([sys.stdin], [], [], 0)[0]:
             whole = whole and len(content.split()) == 2
         if not whole:
             torn += 1
-            problems.append(content.decode())
-print(json.dumps(dict(reads=reads, failed=failed, torn=torn, back=back, longest=longest, problems=problems[:3])))
+            problems.append(f"{name} {content!r}")
+seen = dict(reads=reads, failed=failed, torn=torn, back=back, longest=longest, problems=problems[:2])
+print(json.dumps(seen))
 """
 _KILLS: Final = 50
 _REPLACEMENTS: Final = 20
@@ -121,11 +124,11 @@ def test_readers_notice_nothing(
             output, _ = reader.communicate("stop\n")
             seen.append(json.loads(output))
     for one in seen:
-        assert (0, 0, 0) == (one["failed"], one["torn"], one["back"]), one
+        assert (0, 0, 0) == (one["failed"], one["torn"], one["back"]), (one["problems"], daemon.log)
         assert one["reads"] > len(order)
     with capsys.disabled():
-        print(
-            f"\n{sum(one['reads'] for one in seen)} reads over {_KILLS} deaths and {_REPLACEMENTS} hand-overs: "
+        print(  # noqa: T201 - the figure is what an operator wants to know
+            f"\n{sum(one['reads'] for one in seen)} reads, {_KILLS} deaths, {_REPLACEMENTS} hand-overs: "
             f"0 failed, 0 torn, longest stall {max(one['longest'] for one in seen):.2f} s"
         )
     daemon.stop()
