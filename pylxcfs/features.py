@@ -34,7 +34,6 @@ def options(view: ViewConfig) -> Features:
         "swap": view.swap,
         "zswap": view.zswap,
         "memory-high": view.memory_high,
-        "psi-poll": view.psi_poll,
     }
 
 
