@@ -56,7 +56,9 @@ def urgent() -> Iterator[socket.socket]:
         near, _address = server.accept()
         with near:
             far.send(b"!", socket.MSG_OOB)
-            select.select([], [], [near])
+            poller = select.poll()
+            poller.register(near, select.POLLPRI)
+            poller.poll()
             yield near
 
 
