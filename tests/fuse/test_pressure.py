@@ -28,9 +28,10 @@ PLAIN: Final = select.POLLIN | select.POLLOUT
 POLLED: Final = PLAIN | select.POLLPRI
 #: The kernel averages every 2 s; a tenth of that spent waiting is much on one CPU for two.
 TRIGGER: Final = "some 200000 2000000"
-#: Only so that a test ends one day when nothing happens.
-EVENTUALLY_MS: Final = 120_000
-#: Opens a file as a user and obeys an order per line: write, or poll for so many milliseconds.
+#: With a timeout poll(2) would look once more at its end, and so find what it was never woken for.
+UNTIL_AN_EVENT: Final = -1
+_GIVE_UP_SECONDS: Final = 120.0
+#: Opens a file as a user and obeys an order per line: write, or poll for so many milliseconds, -1 for ever.
 _WATCHER: Final = """
 import json, os, select, sys
 path, user, kind = sys.argv[1:]
@@ -104,6 +105,7 @@ class Watcher:
 
     def hear(self) -> Any:  # noqa: ANN401 - whatever it says
         """Return its next answer."""
+        assert select.select([self._hear], [], [], _GIVE_UP_SECONDS)[0], "never answered"
         return json.loads(self._hear.readline())
 
     def order(self, order: str, argument: str | int) -> None:
@@ -258,7 +260,7 @@ def test_a_trigger_fires(
     with watching(command) as watcher:
         assert watcher.write(TRIGGER + "\n") == len(TRIGGER) + 1
         assert watcher.poll(0) == []
-        watcher.order("poll", EVENTUALLY_MS)
+        watcher.order("poll", UNTIL_AN_EVENT)
         with busy(group):
             assert watcher.hear() == [select.POLLPRI]
         assert pressure_descriptors(polled, group) == 1
@@ -281,7 +283,7 @@ def test_a_trigger_fires_for_its_container_only(
         assert other.write("some 2000000 2000000") == 20
         assert one.write(TRIGGER) == len(TRIGGER)
         with busy(strained):
-            assert one.poll(EVENTUALLY_MS) == [select.POLLPRI]
+            assert one.poll(UNTIL_AN_EVENT) == [select.POLLPRI]
             assert other.poll(0) == []
 
 
@@ -319,7 +321,7 @@ def test_the_end_of_a_cgroup_ends_its_trigger(polled: Daemon, make_own: Callable
     command = joining(group.directories, *program(polled.proc / "pressure/cpu"))
     with watching(command) as watcher:
         assert watcher.write(TRIGGER) == len(TRIGGER)
-        watcher.order("poll", EVENTUALLY_MS)
+        watcher.order("poll", UNTIL_AN_EVENT)
         assert group.unified is not None
         (unified() / "cgroup.procs").write_text(str(watcher.process.pid))
         group.unified.rmdir()
