@@ -210,7 +210,7 @@ class _Container:
             if seen.mount_id not in order.mounts and mounts.keys() & set(order.mounts):
                 raise _RefusedError("something else is mounted over it")
         if order.verb is Verb.PLANT and under.device != self._device and not _is_kernels(under, order.target):
-            raise _RefusedError(f"a {under.fs_type} is mounted there, not the kernel's file")
+            raise _RefusedError(f"a {under.fs_type} is mounted there, not the kernel's file of that name")
         groups = {mounts[mount_id].shared for mount_id in stack if mount_id in mounts} - {None}
         if groups - self._own_peer_groups:
             raise _RefusedError("mounts there are shared with the host or with another container")

@@ -166,10 +166,12 @@ def test_link_in_place_of_a_detached_bind(
 def test_another_file_of_proc_under_the_name(site: Site, make_bound: MakeBound) -> None:
     """A /proc that is not the root of a procfs is not believed to have the kernel's files."""
     container = make_bound(files=())
-    # /proc/meminfo would be /proc/1/net/…: a directory of procfs, mounted on /proc.
-    container.run("mount", "--rbind", "/proc/sys/kernel", "/proc")
+    # /proc/stat is then a procfs file indeed, but another one: /proc/1/stat.
+    container.run("mount", "--bind", "/proc/1", "/proc")
     report = site.ctl("reattach", "--container", container.group.name)
     assert {"left alone"} == {row.action for row in report.rows if row.file.startswith("/proc/")}
+    (reason,) = (row.reason for row in report.rows if row.file == "/proc/stat")
+    assert reason == "a proc is mounted there, not the kernel's file of that name"
 
 
 @pytest.mark.parametrize("unshare", [(), ("unshare", "--user", "--map-root-user", "--mount")])
