@@ -210,7 +210,7 @@ class _Container:
             if seen.mount_id not in order.mounts and mounts.keys() & set(order.mounts):
                 raise _RefusedError("something else is mounted over it")
         if order.verb is Verb.PLANT and under.device != self._device and not _is_kernels(under, order.target):
-            raise _RefusedError(f"a {under.fs_type} is mounted there, not the kernel's file")
+            raise _RefusedError(f"a {under.fs_type} is mounted there, not the kernel's file of that name")
         groups = {mounts[mount_id].shared for mount_id in stack if mount_id in mounts} - {None}
         if groups - self._own_peer_groups:
             raise _RefusedError("mounts there are shared with the host or with another container")
@@ -258,18 +258,20 @@ class _Container:
                 raise _RefusedError("a symbolic link is on the way") from error
             raise
         try:
-            mount = self._mounts().get(self._mount_id(fd))
-            if mount is None:
-                raise _RefusedError("the container changed it in this moment")
-            yield fd, mount
+            yield fd, self._mount_of(fd)
         finally:
             os.close(fd)
 
-    def _mount_id(self, fd: int) -> int:
+    def _mount_of(self, fd: int) -> Mount:
+        """Return the mount that an open file is in."""
         for line in _read(self._proc_fd, f"self/fdinfo/{fd}").splitlines():
             if line.startswith(b"mnt_id:"):
-                return int(line.split()[1])
-        return -1
+                start = line.split()[1] + b" "
+                # Parsing one line of hundreds is most of what can be saved here.
+                for mount in _read(self._process, "mountinfo").splitlines():
+                    if mount.startswith(start):
+                        return parse_mountinfo(mount)[0]
+        raise _RefusedError("the container changed it in this moment")
 
     def _mounts(self) -> dict[int, Mount]:
         """Read the mount table as the container's process sees it now."""

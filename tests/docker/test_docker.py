@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from typing import Final
 
 import pytest
 
+from tests.machine.cgroups import unified
 from tests.machine.container import FILES
 from tests.machine.daemon import Daemon, lxcfs
 from tests.machine.docker import BUSYBOX, DEBIAN, Docker, binds
@@ -236,3 +238,22 @@ def test_agrees_with_lxcfs(dockerd: Docker, daemon: Daemon, new_directory: Calla
 
     assert facts(theirs) == facts(ours)
     assert len(cpuinfo_cpus(theirs)) == len(cpuinfo_cpus(ours))
+
+
+def test_runc_refuses_pressure(dockerd: Docker, daemon: Daemon) -> None:
+    """No runc container starts with a bind over /proc/pressure, so docker-args leaves it out."""
+    for file in ("pressure", "pressure/cpu"):
+        with pytest.raises(AssertionError, match="cannot be mounted because it is inside /proc"):
+            dockerd("run", "--rm", "-v", f"{daemon.proc}/{file}:/proc/{file}", DEBIAN, "true")
+
+
+def test_pressure_in_a_running_container(dockerd: Docker, daemon: Daemon) -> None:
+    """What runc refuses can be bound once the container runs, and then shows the container's pressure."""
+    served = daemon.mount_point
+    with detached(dockerd, daemon.proc, "-v", f"{served}:{served}:ro") as container:
+        pid = dockerd("inspect", "--format", "{{.State.Pid}}", container).strip()
+        enter = ("nsenter", "--target", pid, "--mount")
+        subprocess.run([*enter, "mount", "--bind", f"{served}/proc/pressure", "/proc/pressure"], check=True)
+        shown = dockerd("exec", container, "cat", "/proc/pressure/memory")
+        (group,) = unified().glob(f"**/{container}")
+        assert shown == (group / "memory.pressure").read_text()

@@ -27,6 +27,12 @@ def hierarchies() -> dict[str, Path]:
     return found
 
 
+def unified() -> Path:
+    """Name where cgroup2 is mounted; its groups have pressure files whatever controllers v1 has taken."""
+    (point,) = (mount.point for mount in mounts() if mount.type == "cgroup2")
+    return point
+
+
 def root_directories() -> list[Path]:
     """Name the root group of every hierarchy, named ones and cgroup2 included."""
     return [mount.point for mount in mounts() if mount.type in {"cgroup", "cgroup2"}]
@@ -53,6 +59,7 @@ class Cgroup:
         """Create the group in every hierarchy."""
         self.name = name
         self._roots = hierarchies()
+        self.unified: Path | None = None
         for controller in self._roots:
             self.path(controller).mkdir(exist_ok=True)
         for file in ("cpuset.cpus", "cpuset.mems"):
@@ -66,7 +73,14 @@ class Cgroup:
     @property
     def directories(self) -> list[Path]:
         """Every directory of the group, each once (hierarchies may hold several controllers)."""
-        return list(dict.fromkeys(self.path(controller) for controller in self._roots))
+        directories = dict.fromkeys(self.path(controller) for controller in self._roots)
+        return [*directories, *([self.unified] if self.unified else [])]
+
+    def make_unified(self) -> Path:
+        """Make the group in the cgroup2 hierarchy too, for those who join it from now on."""
+        self.unified = unified() / self.name
+        self.unified.mkdir()
+        return self.unified
 
     def read(self, controller: str, file: str) -> str:
         """Read one of the group's files."""

@@ -1,5 +1,6 @@
 """Containers whose root lies: about what is mounted, and about what is at a path."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -10,6 +11,11 @@ from typing import Final
 import psutil
 import pytest
 
+from pylxcfs.mountinfo import parse_mountinfo
+from pylxcfs.reattach.namespaces import list_namespaces
+from pylxcfs.reattach.orders import Answer, Job, Order, Verb, Word
+from pylxcfs.reattach.planting import Planter
+from pylxcfs.reattach.survey import find_binds
 from tests.machine.container import Container
 from tests.machine.operator import Site, mount_table, own_mounts
 
@@ -71,7 +77,51 @@ def test_a_fresh_proc_over_it(site: Site, make_bound: MakeBound) -> None:
     assert mount_table(container.init_pid) == before
 
 
-def test_mounted_over_between_look_and_deed(site: Site, make_bound: MakeBound) -> None:
+@pytest.mark.parametrize("verb", [Verb.PLANT, Verb.DETACH])
+def test_mounted_over_between_look_and_deed(site: Site, make_bound: MakeBound, verb: Verb) -> None:
+    """What a container mounts over a file of ours after we have looked is respected all the same."""
+    container = make_bound(files=("meminfo",))
+    site.replace()
+    (namespace,) = (n for n in list_namespaces(Path("/proc")) if n.pid == container.init_pid)
+    (bind,) = find_binds(
+        parse_mountinfo(namespace.mountinfo), is_wanted=lambda m: m.mount_point == Path("/proc/meminfo")
+    )
+    ids = tuple(mount.mount_id for mount in bind.mounts)
+    container.run("mount", "--bind", "/etc/hostname", "/proc/meminfo")
+    before = mount_table(container.init_pid)
+    job = Job(
+        *(namespace.pid, namespace.start_ticks, namespace.inode, ()),
+        (Order(verb, "/proc/meminfo", "proc/meminfo", ids),),
+    )
+    tree_fd = os.open(site.mount_point, os.O_PATH | os.O_DIRECTORY)
+    try:
+        ((answer,),) = Planter(Path("/proc"), tree_fd, "0:0").carry_out([job])
+    finally:
+        os.close(tree_fd)
+    assert answer == Answer(Word.LEFT, "something else is mounted over it")
+    assert mount_table(container.init_pid) == before
+
+
+def test_nothing_is_imported_from_a_container(
+    site: Site, make_bound: MakeBound, new_directory: Callable[[str], Path]
+) -> None:
+    """A container that has other modules where ours are gets none of them run by us."""
+    container = make_bound(files=("meminfo",))
+    mark = new_directory("mark") / "imported"
+    traps = new_directory("traps")
+    library = Path(os.__file__).parent
+    for module in library.iterdir():
+        trap = traps / f"{module.stem}.py"
+        trap.write_text(f"open({str(mark)!r}, 'a').write(__name__)")
+    site.replace()
+    container.run("mount", "--bind", str(traps), str(library))
+    report = site.ctl("reattach", "--container", container.group.name)
+    assert report.of("/proc/meminfo") == ("dead", "planted")
+    assert report.of("/proc/uptime") == ("none", "planted")
+    assert not mark.exists()
+
+
+def test_retrofit_respects_what_is_mounted(site: Site, make_bound: MakeBound) -> None:
     """Retrofitting respects what a container has mounted over its own files."""
     container = make_bound(files=())
     container.run("mount", "--bind", "/etc/hostname", "/proc/meminfo")
@@ -116,10 +166,12 @@ def test_link_in_place_of_a_detached_bind(
 def test_another_file_of_proc_under_the_name(site: Site, make_bound: MakeBound) -> None:
     """A /proc that is not the root of a procfs is not believed to have the kernel's files."""
     container = make_bound(files=())
-    # /proc/meminfo would be /proc/1/net/…: a directory of procfs, mounted on /proc.
-    container.run("mount", "--rbind", "/proc/sys/kernel", "/proc")
+    # /proc/stat is then a procfs file indeed, but another one: /proc/1/stat.
+    container.run("mount", "--bind", "/proc/1", "/proc")
     report = site.ctl("reattach", "--container", container.group.name)
     assert {"left alone"} == {row.action for row in report.rows if row.file.startswith("/proc/")}
+    (reason,) = (row.reason for row in report.rows if row.file == "/proc/stat")
+    assert reason == "a proc is mounted there, not the kernel's file of that name"
 
 
 @pytest.mark.parametrize("unshare", [(), ("unshare", "--user", "--map-root-user", "--mount")])

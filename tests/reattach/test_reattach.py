@@ -68,6 +68,7 @@ def test_planted_binds_are_closed(site: Site, make_bound: MakeBound) -> None:
     """What is planted is read-only, without set-user-ID, devices or programs, and in no peer group."""
     container = make_bound()
     site.replace()
+    subprocess.run(["mount", "--make-shared", site.mount_point], check=True)
     site.ctl("reattach")
     lines = [line for line in mount_table(container.init_pid).splitlines() if f" {site.fsname} " in line]
     planted = [line.split() for line in lines if line.split()[4] in TARGETS]

@@ -6,7 +6,15 @@ import struct
 from typing import NamedTuple
 
 from pylxcfs.fuse.filesystem import FileSystem
-from pylxcfs.fuse.wire import READ_LOCKOWNER, ROOT_INODE, Handle, Inode, Opcode, parse_request
+from pylxcfs.fuse.wire import (
+    POLL_SCHEDULE_NOTIFY,
+    READ_LOCKOWNER,
+    ROOT_INODE,
+    Handle,
+    Inode,
+    Opcode,
+    parse_request,
+)
 
 _HEADER = struct.Struct("=IIQQIIII")
 _ENTRY = struct.Struct("=QQQQII")
@@ -85,6 +93,18 @@ class Kernel:
     def read(self, handle: int, offset: int, size: int, read_flags: int = READ_LOCKOWNER) -> bytes:
         """Read as a process does; without the flag, as the page cache does."""
         return self.ask(Opcode.READ, 0, struct.pack("=QQIIQII", handle, offset, size, read_flags, 0, 0, 0))
+
+    def write(self, handle: int, data: bytes) -> int:
+        """Write; return how much was taken."""
+        body = struct.pack("=QQIIQII", handle, 0, len(data), 0, 0, 0, 0) + data
+        taken: int = struct.unpack("=II", self.ask(Opcode.WRITE, 0, body))[0]
+        return taken
+
+    def poll(self, handle: int, kernel_handle: int, flags: int = POLL_SCHEDULE_NOTIFY) -> int:
+        """Poll; return the events."""
+        body = struct.pack("=QQII", handle, kernel_handle, flags, 0)
+        events: int = struct.unpack("=II", self.ask(Opcode.POLL, 0, body))[0]
+        return events
 
     def release(self, handle: int) -> None:
         """Close a file."""

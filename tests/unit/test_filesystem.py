@@ -2,6 +2,8 @@
 
 import errno
 import logging
+import os
+import select
 import stat
 import struct
 from collections.abc import Callable
@@ -10,12 +12,14 @@ from typing import cast
 
 import pytest
 
+from pylxcfs.cgroup.types import Pressure
 from pylxcfs.containers import Container
 from pylxcfs.content import ContentService
 from pylxcfs.fuse.filesystem import FileSystem
 from pylxcfs.fuse.passes import Passes
 from pylxcfs.fuse.tree import Tree, build_nodes
-from pylxcfs.fuse.wire import ROOT_INODE, Opcode
+from pylxcfs.fuse.triggers import NO_EVENTS, TriggerError, Triggers
+from pylxcfs.fuse.wire import ROOT_INODE, Handle, Opcode
 from pylxcfs.hosttree import HostTree
 from pylxcfs.procfiles.table import VIRTUAL_FILES, VirtualFile
 from tests.unit.kernel import Kernel, Refused
@@ -58,6 +62,38 @@ def kernel(tmp_path: Path, content: _Counting) -> Kernel:
             (tmp_path / Path(file.path).name).touch()
     tree = Tree(VIRTUAL_FILES, HostTree(tmp_path))
     return Kernel(FileSystem(tree, cast("ContentService", content), Passes(tmp_path / "passes")))
+
+
+class _Triggers(Triggers):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[object] = []
+
+    def set(self, handle: Handle, resource: Pressure, container: Container | None, text: bytes) -> None:
+        if not text:
+            raise TriggerError(errno.EINVAL)
+        self.told.append((handle, resource, container, text))
+
+    def poll(self, handle: Handle, kernel_handle: int | None) -> int:
+        self.told.append((handle, kernel_handle))
+        return select.POLLPRI
+
+    def remove(self, handle: Handle) -> None:
+        self.told.append(handle)
+
+
+@pytest.fixture
+def triggers() -> _Triggers:
+    """Return what is told of triggers."""
+    return _Triggers()
+
+
+@pytest.fixture
+def polled(tmp_path: Path, content: _Counting, triggers: _Triggers) -> Kernel:
+    """Ask a file system with triggers."""
+    tree = Tree(VIRTUAL_FILES, HostTree(tmp_path), triggers=True)
+    return Kernel(FileSystem(tree, cast("ContentService", content), triggers))
 
 
 def _refusal(call: Callable[[], object]) -> int:
@@ -167,3 +203,42 @@ def test_versions(kernel: Kernel, minor: int, agreed: int) -> None:
     answer = kernel.ask(Opcode.INIT, 0, struct.pack("=IIII", 7, minor, 131072, 0))
     assert (64, 7, agreed) == (len(answer), *struct.unpack_from("=II", answer))
     assert errno.EPROTO == _refusal(lambda: kernel.ask(Opcode.INIT, 0, struct.pack("=IIII", 8, 0, 0, 0)))
+
+
+def test_triggers_reach_who_keeps_them(polled: Kernel, triggers: _Triggers) -> None:
+    """Writing, polling and closing a pressure file are passed on, with the resource and who opened it."""
+    handle = polled.open("proc/pressure/memory", os.O_RDWR)
+    assert 4 == polled.write(handle, b"text")
+    assert [select.POLLPRI] * 2 == [polled.poll(handle, 77), polled.poll(handle, 77, flags=0)]
+    polled.release(handle)
+    assert [(handle, Pressure.MEMORY, None, b"text"), (handle, 77), (handle, None), handle] == triggers.told
+
+
+def test_a_refused_trigger_is_refused(polled: Kernel) -> None:
+    """Whatever keeps triggers says is the answer."""
+    handle = polled.open("proc/pressure/memory", os.O_RDWR)
+    assert errno.EINVAL == _refusal(lambda: polled.write(handle, b""))
+
+
+def test_other_files_have_no_triggers(polled: Kernel, triggers: _Triggers) -> None:
+    """With triggers too, no other file can be written, and each can be read at any time."""
+    handle = polled.open("proc/meminfo", os.O_RDWR)
+    assert errno.EIO == _refusal(lambda: polled.write(handle, b"text"))
+    assert [NO_EVENTS] * 2 == [polled.poll(handle, 77), polled.poll(99, 77)]
+    assert [] == triggers.told
+
+
+def test_modes_with_triggers(polled: Kernel, kernel: Kernel) -> None:
+    """Everybody may write a pressure file where triggers are allowed, and nobody elsewhere."""
+    paths = [file.path for file in VIRTUAL_FILES if not file.path.startswith("sys/")]
+    writable = {path for path in paths if polled.find(path).mode & 0o222}
+    assert {f"proc/pressure/{resource.value}" for resource in Pressure} == writable
+    assert {0o100666} == {polled.find(path).mode for path in writable}
+    assert {0o100444} == {kernel.find(path).mode for path in writable}
+
+
+def test_without_triggers_nothing_is_polled(kernel: Kernel) -> None:
+    """Writing is refused and polling unknown, after which the kernel polls no file any more."""
+    handle = kernel.open("proc/pressure/memory", os.O_RDWR)
+    assert errno.EIO == _refusal(lambda: kernel.write(handle, b"text"))
+    assert errno.ENOSYS == _refusal(lambda: kernel.poll(handle, 77))

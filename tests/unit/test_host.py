@@ -46,6 +46,15 @@ def test_missing_file_is_empty(roots: tuple[Path, Path]) -> None:
     assert b"x" == reader.read("swaps")
 
 
+def test_which_files_this_kernel_has(roots: tuple[Path, Path]) -> None:
+    """Files of /proc, also in directories, and CPU lists are there or not."""
+    (roots[0] / "pressure").mkdir()
+    (roots[0] / "pressure/cpu").touch()
+    reader = HostReader(*roots)
+    names = ("pressure/cpu", "cpu/online", "pressure/irq", "slabinfo", "cpu/enabled")
+    assert [True, True, False, False, False] == [reader.has(name) for name in names]
+
+
 def test_cpu_lists(roots: tuple[Path, Path]) -> None:
     """The host's CPU lists are read by name, those that it has; without the online ones nothing works."""
     (roots[1] / "devices/system/cpu/possible").write_text("0-7\n")
