@@ -112,7 +112,7 @@ class ViewBuilder:
             return host.online
         if allowed == host.online:
             return allowed
-        return CpuSet(cpu for cpu in allowed if cpu in host.online) or host.online
+        return CpuSet(set(host.online).intersection(allowed)) or host.online
 
 
 def visible_cpus(effective: CpuSet, quota: CpuMax | None) -> CpuSet:
