@@ -25,6 +25,8 @@ _PAGE_KIB: Final = 4
 _SECTOR: Final = 512
 #: cpu.cfs_period_us of the tests' groups.
 _PERIOD_SECONDS: Final = 0.1
+#: Version, and names of columns.
+_SLABINFO_HEADER: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -428,6 +430,14 @@ def _refused(sight: Sight) -> bool:
     return sight.ours[""] == "EACCES"
 
 
+def _lists_caches(sight: Sight) -> bool:
+    return any(len(theirs) != _SLABINFO_HEADER for theirs in sight.theirs)
+
+
+def _header_alone(sight: Sight) -> bool:
+    return [*sight.ours.values()] == [*sight.host[0].values()][:_SLABINFO_HEADER]
+
+
 BOTH: Final = (V1, V2)
 _CPU_LISTS: Final = ("enabled", "possible", "present")
 #: lxcfs shows these as 0 too, or has no such line.
@@ -439,11 +449,22 @@ _STATISTICS: Final[dict[str, tuple[str | None, str | None]]] = {
     "SecPageTables": (None, "sec_pagetables"),
     "Percpu": (None, "percpu"),
     "FileHugePages": (None, "file_thp"),
+    "VmallocUsed": (None, "vmalloc"),
     "Zswap": (None, "zswap"),
     "Zswapped": (None, "zswapped"),
 }
 
 ROWS: Final = (
+    Row(
+        "proc/slabinfo",
+        ("lines",),
+        BOTH,
+        _lists_caches,
+        _header_alone,
+        "the host's",
+        "the header",
+        "No cgroup of these kernels lists its caches of kernel objects, and the host's tell about the host.",
+    ),
     Row(
         "proc/meminfo",
         tuple(sorted(name.decode() for name in meminfo.ZEROED - _ZERO_IN_BOTH)),
