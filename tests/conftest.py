@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests.machine.cgroups import CONTROLLERS, Cgroup, Limits, cgroup, hierarchies
@@ -17,6 +18,10 @@ from tests.machine.mounts import unmount_under
 from tests.machine.readings import meminfo
 from tests.machine.session import Session
 from tests.machine.swap import swap_file
+
+# A busy machine is slow, which is no property of the code.
+hypothesis.settings.register_profile("pylxcfs", deadline=None)
+hypothesis.settings.load_profile("pylxcfs")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
