@@ -69,7 +69,8 @@ def groups(machine: Session, new_directory: Callable[[str], Path]) -> Iterator[t
     top = new_directory("hugetlb")
     subprocess.run(["mount", "-t", "cgroup", "-o", "hugetlb", "none", top], check=True)
     with ExitStack() as cleanup:
-        cleanup.callback(lambda: subprocess.run(["umount", top], check=True))
+        # Whatever looks for hierarchies on this machine meanwhile may hold it.
+        cleanup.callback(lambda: subprocess.run(["umount", "--lazy", top], check=True))
         pod = HugeGroup(top / f"{machine.token}-huge")
         cleanup.callback(pod.remove)
         own = HugeGroup(pod.directory / "own")
