@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from itertools import takewhile
 from typing import Final
 
+from pylxcfs.binds import CPU_DIRECTORY
+
 Field = Mapping[str, int | str]
 Fields = Mapping[str, Field]
 
@@ -24,7 +26,6 @@ DISK_COLUMNS: Final = (
     *("discards", "discards merged", "sectors discarded", "ms discarding"),
     *("flushes", "ms flushing"),
 )
-CPU_DIRECTORY: Final = "sys/devices/system/cpu"
 #: Version, and names of columns (slabinfo(5)).
 _SLABINFO_HEADER: Final = 2
 _NUMBER: Final = re.compile(r" *\d+(?= kB$|$)", re.MULTILINE)

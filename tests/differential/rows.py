@@ -10,9 +10,10 @@ from fnmatch import fnmatchcase
 from math import ceil, floor
 from typing import Final
 
+from pylxcfs.binds import CPU_DIRECTORY
 from pylxcfs.procfiles import meminfo
 from tests.differential.configurations import V1, V2
-from tests.differential.fields import CPU_COLUMNS, CPU_DIRECTORY, Field
+from tests.differential.fields import CPU_COLUMNS, Field
 from tests.differential.sight import HERTZ, Sight, same
 
 Predicate = Callable[[Sight], bool]
