@@ -16,7 +16,8 @@ from tests.machine.cgroups import unified
 from tests.machine.container import FILES
 from tests.machine.daemon import Daemon, lxcfs
 from tests.machine.docker import BUSYBOX, DEBIAN, Docker, binds
-from tests.machine.readings import check_meminfo, check_stat, cpuinfo_cpus, meminfo, swaps, uptime
+from tests.machine.invariants import check_meminfo, check_stat
+from tests.machine.readings import cpuinfo_cpus, meminfo, swaps, uptime
 from tests.machine.waiting import wait_for
 
 TOTAL: Final = 100 * 1024

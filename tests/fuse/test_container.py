@@ -15,11 +15,10 @@ import pytest
 from tests.machine.cgroups import MIB, Cgroup, Limits
 from tests.machine.container import Container, run_on_host, run_once
 from tests.machine.daemon import Daemon
+from tests.machine.invariants import check_meminfo, check_stat
 from tests.machine.readings import (
     IDLE,
     IOWAIT,
-    check_meminfo,
-    check_stat,
     cpuinfo_cpus,
     meminfo,
     stat_cpus,
@@ -485,6 +484,19 @@ def test_reused_namespace_numbers(daemon: Daemon, make_cgroup: MakeCgroup) -> No
         for mebibytes, group in groups.items():
             text = run_once(daemon.proc, group, "cat", "/proc/meminfo")
             assert meminfo(text)["MemTotal"] == mebibytes * 1024
+
+
+def test_pod_of_the_same_name(make_cgroup: MakeCgroup, make_container: MakeContainer) -> None:
+    """A container in a group that was removed and made again reads its own files from the first read on."""
+    name = f"{make_cgroup(Limits()).name}-pod"
+    for quota in (0.5, 1.0):
+        pod = make_cgroup(Limits(cpu_quota=quota), name=name)
+        container = make_container(make_cgroup(Limits(memory=100 * MIB), parent=pod, name="main"))
+        assert set(check_stat(container.read("stat"))) == {"cpu", "cpu0"}
+        assert total(container) == KIB_100_MIB
+        container.kill()
+        container.group.remove()
+        pod.remove()
 
 
 @pytest.mark.parametrize("file", ["diskstats", "swaps", "loadavg", "cpuinfo", "uptime", "stat", "meminfo"])
