@@ -6,7 +6,7 @@ from tests.machine.invariants import FACTS, Readings, check_alone, check_togethe
 from tests.machine.waiting import wait_for
 
 
-def check_invariants(read_pass: Callable[[], Readings]) -> None:
+def check_invariants(read_pass: Callable[[], Readings], *, some_hidden: bool = False) -> None:
     """Check each file at once, and what files say of each other as soon as one pass shows it.
 
     Files are cached one by one, so that for a moment one may be older than the other.
@@ -15,7 +15,7 @@ def check_invariants(read_pass: Callable[[], Readings]) -> None:
 
     def agree() -> bool:
         readings = read_pass()
-        check_alone(readings)
+        check_alone(readings, some_hidden=some_hidden)
         try:
             compared = check_together(readings)
         except AssertionError as error:

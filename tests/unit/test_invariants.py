@@ -49,6 +49,8 @@ AnonHugePages:   200 kB
 ShmemHugePages:   20 kB
 FileHugePages:   380 kB
 HugePages_Total:   0
+HugePages_Free:    0
+HugePages_Rsvd:    0
 Hugepagesize:   2048 kB
 """
 SWAPS = "Filename\tType\tSize\tUsed\tPriority\n"
@@ -102,6 +104,8 @@ def test_what_holds_is_accepted() -> None:
         ("Shmem", 401),
         ("FileHugePages", 381),
         ("CommitLimit", -1),
+        ("HugePages_Free", 1),
+        ("HugePages_Rsvd", 1),
     ],
 )
 def test_meminfo(field: str, value: int) -> None:
@@ -142,6 +146,15 @@ def test_other_files(check: Callable[[str], object], text: str) -> None:
     """A file that breaks one rule is refused."""
     with pytest.raises(AssertionError):
         check(text)
+
+
+def test_time_of_hidden_cpus() -> None:
+    """Where CPUs were taken away the sum may be more than its parts, but never less."""
+    more, less = (STAT.replace("cpu  3", f"cpu  {user}") for user in (4, 2))
+    check_stat(more, some_hidden=True)
+    check_alone([("stat", more)], some_hidden=True)
+    with pytest.raises(AssertionError):
+        check_stat(less, some_hidden=True)
 
 
 @pytest.mark.parametrize(
