@@ -72,7 +72,7 @@ def check_meminfo(text: str) -> dict[str, int]:
     _hold(taken <= total, "MemFree + Buffers + Cached + SReclaimable ≤ MemTotal", text)
     _hold(fields["Slab"] == fields["SReclaimable"] + fields["SUnreclaim"], "Slab is its two parts", text)
     _hold(fields["Shmem"] <= cached, "Shmem ≤ Cached", text)
-    _hold(fields["AnonHugePages"] <= fields["AnonPages"], "AnonHugePages ≤ AnonPages", text)
+    _hold(fields.get("AnonHugePages", 0) <= fields["AnonPages"], "AnonHugePages ≤ AnonPages", text)
     huge = fields.get("ShmemHugePages", 0) + fields.get("FileHugePages", 0)
     _hold(huge <= cached, "huge pages of the page cache ≤ Cached", text)
     pool = [fields.get(f"HugePages_{part}", 0) for part in ("Rsvd", "Free", "Total")]
