@@ -28,6 +28,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--daemon", choices=("pylxcfs", "lxcfs"), default="pylxcfs", help="which daemon serves the session"
     )
+    parser.addoption(
+        "--write-docs", action="store_true", help="write what was measured into docs/consumers.md"
+    )
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -14,9 +14,9 @@ import pytest
 
 from tests.machine import load
 from tests.machine.cgroups import MIB, Cgroup, Limits
-from tests.machine.container import CPU_TREE, Container
+from tests.machine.container import CPU_TREE, Container, pass_paths
 from tests.machine.daemon import Daemon
-from tests.machine.invariants import CPU_LISTS, FACTS, PASS, History, check_alone, check_together
+from tests.machine.invariants import FACTS, PASS, History, check_alone, check_together
 from tests.machine.readings import meminfo, stat_cpus
 
 #: Passes of each reader, with every file of `PASS` read in each.
@@ -134,8 +134,7 @@ def test_under_load_while_limits_change(
     """Nothing contradicts itself or another file, or goes back, in any of thousands of passes."""
     daemon = start_daemon("--cache-ttl", "0")
     container = make_container(Limits(memory=96 * MIB, cpus="0-1"), served=daemon.proc)
-    tree = f"{daemon.mount_point}/{CPU_TREE}"
-    paths = [f"{tree}/{name}" if name in CPU_LISTS else f"/proc/{name}" for name in PASS]
+    paths = pass_paths(f"{daemon.mount_point}/{CPU_TREE}")
     python = (sys.executable, "-I", "-S")
 
     directory = new_directory("load")

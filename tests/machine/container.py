@@ -36,6 +36,16 @@ _EXEC: Final = _BIND + 'exec "$@"'
 _UNSHARE: Final = ("unshare", "--pid", "--mount", "--fork", "--kill-child", "--mount-proc")
 
 
+def pass_paths(cpu_tree: str) -> list[str]:
+    """Name what one pass reads, the CPU lists below `cpu_tree`."""
+    return [f"{cpu_tree}/{name}" if name in CPU_LISTS else f"/proc/{name}" for name in PASS]
+
+
+def pass_command(cpu_tree: str) -> list[str]:
+    """Spell a command that prints what `named_texts` understands."""
+    return ["tail", "-v", "-n", "+1", *pass_paths(cpu_tree)]
+
+
 def joining(directories: Sequence[Path], *argv: str) -> list[str]:
     """Turn `argv` into a command that first moves itself into these cgroups."""
     return ["sh", "-c", _JOIN, "join", *map(str, directories), "--", *argv]
@@ -98,9 +108,7 @@ class Container:
 
     def read_pass(self) -> list[tuple[str, str]]:
         """Read inside, one after the other, what the invariants speak of."""
-        tree = self.served.parent / CPU_TREE
-        paths = [f"{tree}/{name}" if name in CPU_LISTS else f"/proc/{name}" for name in PASS]
-        return named_texts(self.run("tail", "-v", "-n", "+1", *paths))
+        return named_texts(self.run(*pass_command(f"{self.served.parent}/{CPU_TREE}")))
 
     @property
     def running(self) -> bool:
