@@ -94,7 +94,7 @@ class ViewBuilder:
         ledger = self._ledgers.get(container)
         ledger = open_ledger(sample) if ledger is None else advance(ledger, sample)
         self._ledgers[container] = ledger
-        return CpuView(ledger.times)
+        return CpuView(ledger.times, ledger.hidden)
 
     def _load(self, container: Container, uptime_usec: int) -> LoadView:
         """Read the load; without a cgroup show no tasks: no pid shown may be the host's."""

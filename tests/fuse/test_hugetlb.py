@@ -12,7 +12,8 @@ import pytest
 from tests.machine.cgroups import MIB, Limits
 from tests.machine.container import Container
 from tests.machine.daemon import Daemon
-from tests.machine.readings import check_meminfo, meminfo
+from tests.machine.invariants import check_meminfo
+from tests.machine.readings import meminfo
 from tests.machine.session import Session
 from tests.machine.waiting import wait_for
 

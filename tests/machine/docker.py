@@ -1,6 +1,7 @@
 """A docker daemon of the tests' own, with images made on this machine."""
 
 import os
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -10,14 +11,20 @@ from pathlib import Path
 from typing import Final
 
 from tests.machine.cgroups import Cgroup, cgroup
-from tests.machine.container import FILES
+from tests.machine.container import CPU_TREE, FILES, pass_command
+from tests.machine.invariants import PASS, check_alone
 from tests.machine.mounts import mounts_under, unmount_under
+from tests.machine.readings import named_texts
 from tests.machine.waiting import wait_for
 
 DEBIAN: Final = "pylxcfs-test-debian"
 BUSYBOX: Final = "pylxcfs-test-busybox"
 _SUITE: Final = "bookworm"
 _PACKAGES: Final = ("procps", "python3-psutil")
+#: Reads everything that the invariants speak of, in a container that has our CPU tree.
+READ_PASS: Final = pass_command(f"/{CPU_TREE}")
+#: Between what a command printed and that; for printf(1).
+_MARK: Final = "\\n== afterwards\\n"
 #: What docker starts here needs no network, and most build machines let it have none.
 _DAEMON_OPTIONS: Final = (
     *("--iptables=false", "--ip6tables=false", "--bridge=none"),
@@ -95,14 +102,28 @@ class Docker:
         *argv: str,
         served: Path,
         limits: Sequence[str] = ("-m", "100m", "--cpuset-cpus", "0"),
+        check: bool = True,
     ) -> str:
-        """Run a command in a container with the files of `served` over its /proc; return what it printed."""
-        return self("run", "--rm", *limits, *binds(served), image, *argv)
+        """Run a command in a container with the files of `served` over its own; return what it printed.
+
+        Afterwards check the invariants of each file in the same container.
+        """
+        script = f'"$@"; status=$?; printf "{_MARK}"; {shlex.join(READ_PASS)}; exit $status'
+        command = ("sh", "-c", script, "run", *argv)
+        printed = self("run", "--rm", *limits, *binds(served), image, *command)
+        before, _, after = printed.rpartition(_MARK.encode().decode("unicode_escape"))
+        readings = named_texts(after)
+        assert list(PASS) == [name for name, _ in readings]
+        if check:
+            check_alone(readings)
+        return before
 
 
 def binds(served: Path) -> list[str]:
-    """Spell docker's options that bind the files of `served` over a container's /proc."""
-    return [word for file in FILES for word in ("-v", f"{served / file}:/proc/{file}:ro")]
+    """Spell docker's options that bind the files of `served`, and its CPU tree, over a container's."""
+    files = {served / file: f"/proc/{file}" for file in FILES}
+    tree = {served.parent / CPU_TREE: f"/{CPU_TREE}"}
+    return [word for source, target in (files | tree).items() for word in ("-v", f"{source}:{target}:ro")]
 
 
 @contextmanager

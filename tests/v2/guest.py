@@ -8,6 +8,7 @@ import ctypes
 import json
 import mmap
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -18,7 +19,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
+from tests.machine import load
+from tests.machine.invariants import (
+    CPU_LISTS,
+    PASS,
+    History,
+    check_alone,
+    check_meminfo,
+    check_together,
+)
+
 MIB = 1 << 20
+#: More passes make no more of a test; user-mode-linux is slow when memory is short.
+PASSES, SECONDS = 150, 12
 CLONE_NEWNS, CLONE_NEWCGROUP, CLONE_NEWPID = 0x20000, 0x2000000, 0x20000000
 MOUNT = Path("/run/pylxcfs-test")
 V2 = Path("/sys/fs/cgroup")
@@ -101,6 +114,8 @@ class Container:
             "share": lambda mib: Path("/dev/shm/pylxcfs-test").write_bytes(b"x" * MIB * int(mib)),  # noqa: S108
             "threads": lambda count: start_threads(int(count)),
             "write": lambda mib: direct_io(int(mib)),
+            "load": lambda directory: start_load(Path(directory)),
+            "pass": lambda _: json.dumps([read_through_us(name) for name in PASS]),
         }
         with os.fdopen(down) as orders:
             for line in orders:
@@ -109,6 +124,21 @@ class Container:
                 text = answer if isinstance(answer, str) else ""
                 os.write(up, json.dumps(text).encode() + b"\n")
         os._exit(0)
+
+
+def read_through_us(name: str) -> str:
+    """Read one of the files that the invariants speak of."""
+    return (MOUNT / (f"sys/devices/system/cpu/{name}" if name in CPU_LISTS else f"proc/{name}")).read_text()
+
+
+def start_load(directory: Path) -> None:
+    """Start load of every kind, which ends with the container."""
+    directory.mkdir()
+    if not os.fork():
+        try:
+            load.run(directory)
+        finally:
+            os._exit(1)
 
 
 def burn(seconds: float) -> None:
@@ -311,6 +341,40 @@ def late_facts() -> dict[str, Any]:
     return facts
 
 
+def invariant_facts() -> dict[str, Any]:
+    """Every invariant, in every pass, under load and with limits that are changed at random."""
+    own = make(V2 / "loaded", memory__max=64 * MIB)
+    container = Container(own)
+    container.ask("load", "/tmp/load")  # noqa: S108 - the guest's own
+    rng = random.Random(1)  # noqa: S311 - a sequence that can be repeated
+    history, compared = History(), 0
+    seen: dict[str, set[int]] = {}
+    passes = 0
+    until = time.monotonic() + SECONDS
+    while passes < PASSES and (time.monotonic() < until or passes < 20):
+        passes += 1
+        file, values = rng.choice(
+            [
+                ("memory.max", range(48 * MIB, 120 * MIB)),
+                ("memory.swap.max", range(1 * MIB, 60 * MIB)),
+                ("cpu.max", range(60_000, 200_000)),
+            ]
+        )
+        put(own / file, rng.choice(values))
+        readings = list(zip(PASS, json.loads(container.ask("pass")), strict=True))
+        check_alone(readings)
+        history.check(readings)
+        compared += check_together(readings)
+        for name, value in check_meminfo(readings[0][1]).items():
+            seen.setdefault(name, set()).add(value)
+    container.end()
+    return {
+        "passes": passes,
+        "compared": compared,
+        "different": {name: len(values) for name, values in seen.items()},
+    }
+
+
 def namespace_facts() -> dict[str, Any]:
     """A daemon in a cgroup namespace, with the host's mount and with one of its own."""
     from pylxcfs.assembly import assemble  # noqa: PLC0415 - after the daemon was started
@@ -352,6 +416,7 @@ def unified() -> dict[str, Any]:
         "load": load_facts(make(V2 / "load")),
         "late": late_facts(),
         "high": high_facts(),
+        "invariants": invariant_facts(),
         "daemon": stop_daemon(daemon),
         "namespace": namespace_facts(),
     }

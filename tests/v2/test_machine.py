@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.machine.guest import run_in_guest
+from tests.machine.invariants import check_meminfo
 
 HERE = Path(__file__).parent
 KIB = 1024
@@ -107,12 +108,7 @@ def test_swap(unified: Facts) -> None:
 @pytest.mark.parametrize("when", ["meminfo", "lowered", "lowered above", "unlimited"])
 def test_meminfo_holds_together(unified: Facts, when: str) -> None:
     """Nothing is above the total, and parts add up."""
-    shown = amounts(unified["memory"][when])
-    larger = {"SwapTotal", "SwapFree", "CommitLimit", "VmallocTotal", "Hugepagesize"}
-    total = shown["MemTotal"]
-    assert total >= max(value for name, value in shown.items() if name not in larger)
-    assert shown["MemFree"] <= shown["MemAvailable"] <= total
-    assert shown["Active"] == shown["Active(anon)"] + shown["Active(file)"]
+    shown = check_meminfo(unified["memory"][when])
     assert list(amounts(unified["memory"]["host"])) == list(shown)
 
 
@@ -217,6 +213,15 @@ def test_controller_enabled_later(unified: Facts) -> None:
     assert enabled["AnonPages"] < 8 * KIB <= disabled["AnonPages"]
     assert ("", "") == (late["diskstats"], late["disabled diskstats"])
     assert (4 << 20) == io_of(late["enabled diskstats"])[3] * 512
+
+
+def test_invariants_under_load(unified: Facts) -> None:
+    """While limits change and load of every kind runs, nothing contradicts itself or another file."""
+    facts = unified["invariants"]
+    assert facts["passes"] >= 20
+    assert facts["compared"] > facts["passes"]
+    changed = ("MemTotal", "SwapTotal", "SwapFree", "AnonPages", "Cached", "Shmem")
+    assert 3 <= min(facts["different"][name] for name in changed), facts
 
 
 def test_daemon_in_a_cgroup_namespace(unified: Facts) -> None:
