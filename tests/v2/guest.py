@@ -93,14 +93,15 @@ def cpu_facts(usage: Path, *cgroups: Path) -> dict[str, Any]:
     """Half a CPU, used up for a second; then as much time asleep."""
     began = time.monotonic()
     container = Container(*cgroups)
+    ready = time.monotonic()
 
     def look() -> dict[str, Any]:
-        return {
-            "stat": container.read("stat"),
-            "uptime": container.read("uptime"),
+        asked, before = time.monotonic(), usage.read_text()
+        shown = {name: container.read(name) for name in ("stat", "uptime")}
+        return shown | {
             "stat after": container.read("stat"),
-            "kernel": usage.read_text(),
-            "age": time.monotonic() - began,
+            "kernel": [before, usage.read_text()],
+            "age": [asked - ready, time.monotonic() - began],
         }
 
     facts = {"start": look()}
