@@ -2,6 +2,7 @@
 
 import json
 import re
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +159,20 @@ def test_uptime_agrees_with_stat(facts: Facts) -> None:
     for look in facts["times"]["looks"]:
         idle = float(look["uptime"].split()[1])
         assert seconds(look["stat"])[1] <= idle <= seconds(look["stat after"])[1] + 0.01
+
+
+def test_counters_never_go_back(facts: Facts) -> None:
+    """Neither the sums nor any CPU's counters are ever smaller, whatever limits hide in between."""
+    looks = facts["times"]["looks"]
+    stats = [stat_cpus(look[name]) for look in looks for name in ("stat", "stat after")]
+    assert {f"cpu{number}" for number in range(4)} | {"cpu"} == {name for stat in stats for name in stat}
+    last: dict[str, list[int]] = {}
+    for stat in stats:
+        for name, now in stat.items():
+            assert all(a <= b for a, b in zip(last.get(name, now), now, strict=True)), (name, last, now)
+        last |= stat
+    ups = [[float(number) for number in look["uptime"].split()] for look in looks]
+    assert all(before[0] <= after[0] and before[1] <= after[1] for before, after in pairwise(ups))
 
 
 def test_load_is_the_containers(facts: Facts) -> None:
