@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+import psutil
 import pytest
 
 from tests.machine.cgroups import unified
@@ -214,6 +215,41 @@ def test_update(dockerd: Docker, daemon: Daemon) -> None:
         assert total() == TOTAL
         dockerd("update", "-m", "200m", "--memory-swap", "200m", container)
         wait_for("new limit shows", lambda: total() == 2 * TOTAL)
+
+
+def test_update_cpus(dockerd: Docker, daemon: Daemon) -> None:
+    """After `docker update` of quota and CPU set the container has its new CPUs, in every file."""
+    with detached(dockerd, daemon.proc, "--cpus", "1", "--cpuset-cpus", "0-1") as container:
+
+        def cpus() -> tuple[list[int], set[str]]:
+            text = dockerd("exec", container, "cat", "/proc/cpuinfo", "/proc/stat")
+            return cpuinfo_cpus(text), set(re.findall(r"^cpu\d+", text, re.MULTILINE))
+
+        assert cpus() == ([0], {"cpu0"})
+        dockerd("update", "--cpus", "2", container)
+        wait_for("new quota shows", lambda: cpus() == ([0, 1], {"cpu0", "cpu1"}))
+        dockerd("update", "--cpuset-cpus", "1", container)
+        wait_for("new CPU set shows", lambda: cpus() == ([1], {"cpu1"}))
+
+
+def test_restart(dockerd: Docker, daemon: Daemon) -> None:
+    """After `docker restart` the container has its limits again, and the age of its new first process."""
+    with detached(dockerd, daemon.proc, "-m", "100m", "--cpus", "1") as container:
+
+        def read(file: str) -> str:
+            return dockerd("exec", container, "cat", f"/proc/{file}")
+
+        def age() -> float:
+            pid = int(dockerd("inspect", "--format", "{{.State.Pid}}", container))
+            return time.time() - psutil.Process(pid).create_time()
+
+        for _ in range(2):
+            assert meminfo(read("meminfo"))["MemTotal"] == TOTAL
+            assert len(cpuinfo_cpus(read("cpuinfo"))) == 1
+            before, shown, after = age(), uptime(read("uptime")), age()
+            # What a start time is counted from, btime, has whole seconds.
+            assert before - 2 <= shown <= after + 2
+            dockerd("restart", "--time", "0", container)
 
 
 def test_unprivileged_user(dockerd: Docker, daemon: Daemon) -> None:

@@ -1,6 +1,5 @@
 """A docker daemon of the tests' own, with images made on this machine."""
 
-import os
 import shlex
 import shutil
 import subprocess
@@ -10,7 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from tests.machine.cgroups import Cgroup, cgroup
+from tests.machine.cache import cache_directory
+from tests.machine.cgroups import cgroup
 from tests.machine.container import CPU_TREE, FILES, pass_command
 from tests.machine.invariants import PASS, check_alone
 from tests.machine.mounts import mounts_under, unmount_under
@@ -32,13 +32,6 @@ _DAEMON_OPTIONS: Final = (
 )
 
 
-def _cache() -> Path:
-    home = os.environ.get("XDG_CACHE_HOME")
-    directory = (Path(home) if home else Path("/var/cache")) / "pylxcfs-tests"
-    directory.mkdir(parents=True, exist_ok=True)
-    return directory
-
-
 def _make_debian(image: Path, directory: Path) -> None:
     root = directory / "debian"
     subprocess.run(
@@ -54,7 +47,7 @@ def _make_debian(image: Path, directory: Path) -> None:
 
 def debian_image() -> Path:
     """Name a tar file with a small Debian; made by debootstrap once and kept."""
-    image = _cache() / f"debian-{_SUITE}-{'-'.join(_PACKAGES)}.tar"
+    image = cache_directory() / f"debian-{_SUITE}-{'-'.join(_PACKAGES)}.tar"
     if not image.exists():
         # Beside its place, so that it gets there whole or not at all.
         with tempfile.TemporaryDirectory(dir=image.parent) as directory:
@@ -80,10 +73,9 @@ def busybox_image(directory: Path) -> Path:
 class Docker:
     """A running docker daemon."""
 
-    def __init__(self, socket: Path, group: Cgroup) -> None:
-        """Talk to the daemon at `socket`, whose containers are in `group`."""
+    def __init__(self, socket: Path) -> None:
+        """Talk to the daemon at `socket`."""
         self._client = ["docker", "--host", f"unix://{socket}"]
-        self.group = group
 
     def __call__(self, *argv: str | Path) -> str:
         """Run the docker client; return what it printed."""
@@ -127,29 +119,36 @@ def binds(served: Path) -> list[str]:
 
 
 @contextmanager
-def docker(token: str, directory: Path) -> Iterator[Docker]:
-    """Run a docker daemon whose files are in `directory` and whose containers are in cgroup `token`."""
+def dockerd(directory: Path, parent: str) -> Iterator[Docker]:
+    """Run a docker daemon whose files are in `directory` and whose containers are in cgroup `parent`."""
     log = directory / "log"
     socket = directory / "socket"
-    with cgroup(f"{token}-docker") as group, log.open("wb") as output:
-        command: list[str | Path] = [
-            *("dockerd", "--host", f"unix://{socket}", "--pidfile", directory / "pid"),
-            *("--data-root", directory / "data", "--exec-root", directory / "exec"),
-            *("--cgroup-parent", f"/{group.name}"),
-            *_DAEMON_OPTIONS,
-        ]
+    command: list[str | Path] = [
+        *("dockerd", "--host", f"unix://{socket}", "--pidfile", directory / "pid"),
+        *("--data-root", directory / "data", "--exec-root", directory / "exec"),
+        *("--cgroup-parent", parent),
+        *_DAEMON_OPTIONS,
+    ]
+    with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output)
-        client = Docker(socket, group)
-        try:
-            wait_for("dockerd answers", client.ready, alive=lambda: process.poll() is None)
-            yield client
-            for container in client("ps", "--all", "--quiet").split():
-                client("rm", "--force", container)
-        except AssertionError as error:
-            error.add_note(log.read_text())
-            raise
-        finally:
-            process.terminate()
-            process.wait()
-            unmount_under(directory)
+    client = Docker(socket)
+    try:
+        wait_for("dockerd answers", client.ready, alive=lambda: process.poll() is None)
+        yield client
+        for container in client("ps", "--all", "--quiet").split():
+            client("rm", "--force", container)
+    except AssertionError as error:
+        error.add_note(log.read_text())
+        raise
+    finally:
+        process.terminate()
+        process.wait()
+        unmount_under(directory)
+
+
+@contextmanager
+def docker(token: str, directory: Path) -> Iterator[Docker]:
+    """Run a docker daemon whose files are in `directory` and whose containers are in cgroup `token`."""
+    with cgroup(f"{token}-docker") as group, dockerd(directory, f"/{group.name}") as client:
+        yield client
     assert mounts_under(directory) == []
