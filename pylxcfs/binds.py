@@ -11,7 +11,8 @@ _BINDABLE: Final = frozenset(
     f"proc/{name}"
     for name in ("cpuinfo", "diskstats", "meminfo", "stat", "swaps", "uptime", "loadavg", "slabinfo")
 )
-#: As in the table; runc lets anybody bind over anything below /sys.
+#: Has the host's content but for the table's files, and directories only of the visible CPUs. runc lets
+#: anybody bind over anything below /sys.
 CPU_DIRECTORY: Final = "sys/devices/system/cpu"
 
 

@@ -62,7 +62,7 @@ class Ledger:
     uptime_usec: int
     #: The visible CPUs, ascending.
     times: Mapping[int, CpuTimes]
-    #: What CPUs that are hidden now showed last.
+    #: What CPUs that are hidden now showed last; the sum of all CPUs still has it.
     hidden: Mapping[int, CpuTimes]
     #: The kernel's counters at the last sample.
     used: Mapping[int, CpuTime]
@@ -105,10 +105,9 @@ def advance(ledger: Ledger, sample: Sample) -> Ledger:
 
     shown = {**ledger.hidden, **ledger.times}
     before = [shown.pop(cpu, _UNSEEN) for cpu in visible]
-    was = ledger.times.values()
-    user = _carry([t.user_usec for t in was], [t.user_usec for t in before], user)
-    system = _carry([t.system_usec for t in was], [t.system_usec for t in before], system)
-    idle = _carry([t.idle_usec for t in was], [t.idle_usec for t in before], idle)
+    user = _add((time.user_usec for time in before), user)
+    system = _add((time.system_usec for time in before), system)
+    idle = _add((time.idle_usec for time in before), idle)
     return Ledger(
         uptime_usec=sample.uptime_usec,
         times=dict(zip(visible, map(CpuTimes, user, system, idle), strict=True)),
@@ -143,14 +142,3 @@ def _split(amount: int, weights: Sequence[int]) -> list[int]:
 
 def _add(left: Iterable[int], right: Iterable[int]) -> list[int]:
     return [a + b for a, b in zip(left, right, strict=True)]
-
-
-def _carry(was: Sequence[int], before: Sequence[int], gained: Sequence[int]) -> list[int]:
-    """Continue each CPU's counter, and give to all what the aggregate would lose with hidden CPUs.
-
-    No more than that: a CPU that comes back brings its old counter along, and folding the whole of what
-    is hidden would add up twice each time two CPUs change places.
-    """
-    lost = sum(was) - sum(before)
-    continued = _add(before, gained)
-    return _add(continued, _split(lost, [1] * len(before))) if lost > 0 else continued

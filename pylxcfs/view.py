@@ -249,6 +249,8 @@ class CpuView:
     """The visible CPUs, ascending, and the time of each."""
 
     times: Mapping[int, CpuTimes]
+    #: What CPUs that are hidden now showed last: part of the sum, as in the kernel for CPUs that are offline.
+    hidden: Mapping[int, CpuTimes] = field(default_factory=dict)
 
     @property
     def cpus(self) -> CpuSet:

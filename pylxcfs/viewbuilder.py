@@ -111,7 +111,7 @@ class ViewBuilder:
         self._ledgers[container] = ledger
         if self._file is not None:
             self._file.save(container.key, ledger)
-        return CpuView(ledger.times)
+        return CpuView(ledger.times, ledger.hidden)
 
     def _load(self, container: Container, uptime_usec: int) -> LoadView:
         """Read the load; without a cgroup show no tasks: no pid shown may be the host's."""
@@ -129,7 +129,7 @@ class ViewBuilder:
             return host.online
         if allowed == host.online:
             return allowed
-        return CpuSet(cpu for cpu in allowed if cpu in host.online) or host.online
+        return CpuSet(set(host.online).intersection(allowed)) or host.online
 
 
 def visible_cpus(effective: CpuSet, quota: CpuMax | None) -> CpuSet:

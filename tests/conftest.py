@@ -8,15 +8,21 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests.machine.cgroups import CONTROLLERS, Cgroup, Limits, cgroup, hierarchies
+from tests.machine.checking import check_invariants
 from tests.machine.container import Container, container
 from tests.machine.daemon import Daemon, lxcfs, pylxcfs
 from tests.machine.mounts import unmount_under
 from tests.machine.readings import meminfo
 from tests.machine.session import Session
 from tests.machine.swap import swap_file
+
+# A busy machine is slow, which is no property of the code.
+hypothesis.settings.register_profile("pylxcfs", deadline=None)
+hypothesis.settings.load_profile("pylxcfs")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -26,6 +32,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     parser.addoption(
         "--daemon", choices=("pylxcfs", "lxcfs"), default="pylxcfs", help="which daemon serves the session"
+    )
+    parser.addoption(
+        "--write-docs", action="store_true", help="write what was measured into docs/consumers.md"
     )
 
 
@@ -108,14 +117,23 @@ def make_cgroup(machine: Session) -> Iterator[Callable[..., Cgroup]]:
 
 @pytest.fixture
 def make_container(daemon: Daemon, make_cgroup: Callable[..., Cgroup]) -> Iterator[Callable[..., Container]]:
-    """Run containers with limits over the session's daemon (or another's files)."""
+    """Run containers with limits over the session's daemon (or another's files).
+
+    After the test every invariant is checked in each that still runs over a daemon that still serves.
+    """
+    made: list[Container] = []
     with ExitStack() as stack:
 
         def make(limits: Limits | Cgroup, *, served: Path | None = None) -> Container:
             group = limits if isinstance(limits, Cgroup) else make_cgroup(limits)
-            return stack.enter_context(container(served or daemon.proc, group))
+            made.append(stack.enter_context(container(served or daemon.proc, group)))
+            return made[-1]
 
         yield make
+        assert daemon.running()
+        for each in made:
+            if each.running and os.path.ismount(each.served.parent):
+                check_invariants(each.read_pass, some_hidden=each.group.cpus_changed)
 
 
 @pytest.fixture

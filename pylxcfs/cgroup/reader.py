@@ -174,12 +174,13 @@ class CgroupFiles:
         return False
 
     def forget_all(self, paths: CgroupPaths) -> None:
-        """Close the files of all these cgroups but the roots'."""
+        """Close the files of all these cgroups, and of what is above them: it may be new too."""
         for name, path in paths:
             root = self._mount_roots.get(name)
             located = None if root is None else root.locate(path)
-            if located is not None and not self.is_root(name, path):
-                self.forget(name, located)
+            if located is not None:
+                for above in self.upwards(name, located):
+                    self.forget(name, above)
 
     def forget(self, hierarchy: str, located: CgroupPath) -> None:
         """Close the files of one cgroup."""

@@ -280,11 +280,9 @@ class FileSystem:
         children = list(self._tree.children(node))
         if any(child.cpu is not None for _, child in children):
             visible = self._content.visible_cpus(pid)
-            children = [
-                (name, child)
-                for name, child in children
-                if visible is None or child.cpu is None or child.cpu in visible
-            ]
+            if visible is not None:
+                seen = {None, *visible}
+                children = [(name, child) for name, child in children if child.cpu in seen]
         return [(name, child.attributes) for name, child in children]
 
     def _refuse_hidden(self, node: Node, pid: int) -> None:

@@ -19,32 +19,39 @@ from pylxcfs.view import ResourceView
 _PARAGRAPH: Final = re.compile(rb"(?:processor|cpu number)[\t ]*: *(\d+)")
 _LINE: Final = re.compile(rb"^processor(?:[\t ]*: *(\d+)|[\t ]+(\d+):.*)(?:\n|\Z)", re.MULTILINE)
 _COUNT: Final = re.compile(rb"^(# processors *: )\d+", re.MULTILINE)
-_END: Final = b"\n\n"
 
 
 def render(view: ResourceView, host: HostSnapshot) -> bytes:
     """Return what the host says of the visible processors, and what it says of none."""
     visible = view.cpu.times
-    parts = []
-    for paragraph in host.cpuinfo.split(_END):
+    kept = []
+    in_front = b""
+    for paragraph in host.cpuinfo.split(b"\n\n"):
         processor = _PARAGRAPH.match(paragraph)
-        if processor is None or b"\nprocessor" in paragraph:
-            parts.append(_without_hidden(paragraph, visible))
+        if processor is None:
+            machine, text = _without_hidden(paragraph, visible)
+            if machine:
+                in_front = machine
+            else:
+                kept.append(text)
         elif int(processor[1]) in visible:
-            parts.append(paragraph + _END)
-    text = b"".join(parts).rstrip(b"\n")
-    return text and text + host.cpuinfo[len(host.cpuinfo.rstrip(b"\n")) :]
+            kept.append(in_front + paragraph if in_front else paragraph)
+            in_front = b""
+    text = b"\n\n".join(kept)
+    # Where the last processor is hidden and nothing follows it, its line's end went with it.
+    return text if not text or text.endswith(b"\n") else text + b"\n"
 
 
-def _without_hidden(paragraph: bytes, visible: Container[int]) -> bytes:
-    """Return a paragraph that is not, or not only, about one processor."""
+def _without_hidden(paragraph: bytes, visible: Container[int]) -> tuple[bytes, bytes]:
+    """Return lines that the next paragraph follows, or a paragraph that is not, or not only, of one CPU."""
     lines = list(_LINE.finditer(paragraph))
     if not lines:
-        return paragraph + _END
+        return b"", paragraph
     shown = [int(line[1] or line[2]) in visible for line in lines]
     if len(lines) == 1 and lines[0][1] is not None:
-        # What stands in front is the machine's: the next processor follows it.
-        return paragraph + _END if shown[0] else paragraph[: lines[0].start()]
+        return (b"", paragraph) if shown[0] else (paragraph[: lines[0].start()], b"")
     keep = iter(shown)
-    paragraph = _LINE.sub(lambda line: line[0] if next(keep) else b"", paragraph).rstrip(b"\n")
-    return _COUNT.sub(rb"\g<1>%d" % sum(shown), paragraph) + _END
+    text = _LINE.sub(lambda line: line[0] if next(keep) else b"", paragraph)
+    if not paragraph.endswith(b"\n"):
+        text = text.removesuffix(b"\n")
+    return b"", _COUNT.sub(rb"\g<1>%d" % sum(shown), text)

@@ -5,6 +5,7 @@ Zeros where the cgroup has no such file, in the lines that this kernel has: befo
 """
 
 import re
+from collections.abc import Callable
 from typing import Final
 
 from pylxcfs.host import HostSnapshot
@@ -13,25 +14,20 @@ from pylxcfs.view import ResourceView
 _VALUE: Final = re.compile(rb"=\d+(\.\d+)?")
 
 
-def render_cpu(view: ResourceView, host: HostSnapshot) -> bytes:
-    """Return the pressure of waiting for a CPU."""
-    return view.pressure or _zeros(host.pressure_cpu)
+def _renderer(host_text: Callable[[HostSnapshot], bytes]) -> Callable[[ResourceView, HostSnapshot], bytes]:
+    """Return what renders one resource; `host_text` has the lines that this kernel has."""
+
+    def render(view: ResourceView, host: HostSnapshot) -> bytes:
+        return view.pressure or _VALUE.sub(_zero, host_text(host))
+
+    return render
 
 
-def render_io(view: ResourceView, host: HostSnapshot) -> bytes:
-    """Return the pressure of waiting for block I/O."""
-    return view.pressure or _zeros(host.pressure_io)
+def _zero(value: re.Match[bytes]) -> bytes:
+    return b"=0.00" if value[1] else b"=0"
 
 
-def render_irq(view: ResourceView, host: HostSnapshot) -> bytes:
-    """Return the pressure of being interrupted."""
-    return view.pressure or _zeros(host.pressure_irq)
-
-
-def render_memory(view: ResourceView, host: HostSnapshot) -> bytes:
-    """Return the pressure of waiting for memory."""
-    return view.pressure or _zeros(host.pressure_memory)
-
-
-def _zeros(text: bytes) -> bytes:
-    return _VALUE.sub(lambda value: b"=0.00" if value[1] else b"=0", text)
+render_cpu: Final = _renderer(lambda host: host.pressure_cpu)
+render_io: Final = _renderer(lambda host: host.pressure_io)
+render_irq: Final = _renderer(lambda host: host.pressure_irq)
+render_memory: Final = _renderer(lambda host: host.pressure_memory)

@@ -19,13 +19,13 @@ _USEC_PER_SECOND: Final = 1_000_000
 
 
 def render(view: ResourceView, host: HostSnapshot) -> bytes:
-    """Return a line for each visible CPU, their sum, and the rest of the host's file with the own tasks."""
+    """Return a line for each visible CPU, the sum of all, and the rest of the host's with the own tasks."""
     hertz = host.ticks_per_second
     load = view.load
     lines = [b""]
     users = systems = idles = 0
+    # Ticks are rounded per CPU, so that the first line is the sum of the lines that are read.
     for cpu, time in view.cpu.times.items():
-        # Ticks are rounded per CPU, so that the first line is the sum of the lines that are read.
         user = time.user_usec * hertz // _USEC_PER_SECOND
         system = time.system_usec * hertz // _USEC_PER_SECOND
         idle = time.idle_usec * hertz // _USEC_PER_SECOND
@@ -33,6 +33,10 @@ def render(view: ResourceView, host: HostSnapshot) -> bytes:
         systems += system
         idles += idle
         lines.append(b"cpu%d %d 0 %d %d 0 0 0 0 0 0\n" % (cpu, user, system, idle))
+    for time in view.cpu.hidden.values():
+        users += time.user_usec * hertz // _USEC_PER_SECOND
+        systems += time.system_usec * hertz // _USEC_PER_SECOND
+        idles += time.idle_usec * hertz // _USEC_PER_SECOND
     lines[0] = b"cpu  %d 0 %d %d 0 0 0 0 0 0\n" % (users, systems, idles)
     cpu_lines = _CPU_LINES.match(host.stat)
     rest = host.stat[cpu_lines.end() if cpu_lines else 0 :]
@@ -42,4 +46,5 @@ def render(view: ResourceView, host: HostSnapshot) -> bytes:
 
 def idle_ticks(cpu: CpuView, hertz: int) -> int:
     """Return the idle time of the first line."""
-    return sum(time.idle_usec * hertz // _USEC_PER_SECOND for time in cpu.times.values())
+    every = (*cpu.times.values(), *cpu.hidden.values())
+    return sum(time.idle_usec * hertz // _USEC_PER_SECOND for time in every)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final
 
+from pylxcfs.binds import CPU_DIRECTORY
 from pylxcfs.cgroup.types import Controller, Pressure
 from pylxcfs.host import HUGE_POOLS, HostSnapshot
 from pylxcfs.procfiles import (
@@ -23,9 +24,6 @@ from pylxcfs.view import ResourceView
 
 #: Pure: container and host in, the whole file out.
 Renderer = Callable[[ResourceView, HostSnapshot], bytes]
-
-#: Has the host's content but for the files below, and directories only of the visible CPUs.
-CPU_DIRECTORY: Final = "sys/devices/system/cpu"
 
 _CPU: Final = frozenset({Controller.CPU, Controller.CPUSET})
 _MEMORY: Final = frozenset({Controller.MEMORY})
@@ -91,6 +89,22 @@ CPUS_PRESENT: Final = VirtualFile(
     description="the container's CPUs",
 )
 
+
+def _pressure(resource: Pressure, render: Renderer, description: str) -> VirtualFile:
+    """Return the row of one resource."""
+    file = f"pressure/{resource.value}"
+    return VirtualFile(
+        path=f"proc/{file}",
+        render=render,
+        host_files=(file,),
+        controllers=_PRESSURE,
+        fallback=Fallback.EMPTY,
+        host_file=file,
+        description=description,
+        pressure=resource,
+    )
+
+
 VIRTUAL_FILES: Final = (
     CPUINFO,
     VirtualFile(
@@ -121,46 +135,14 @@ VIRTUAL_FILES: Final = (
         host_file="meminfo",
         description="memory and swap within the container's limits",
     ),
-    VirtualFile(
-        path="proc/pressure/cpu",
-        render=pressure.render_cpu,
-        host_files=("pressure/cpu",),
-        controllers=_PRESSURE,
-        fallback=Fallback.EMPTY,
-        host_file="pressure/cpu",
-        description="how long the container's tasks waited for a CPU",
-        pressure=Pressure.CPU,
+    _pressure(Pressure.CPU, pressure.render_cpu, "how long the container's tasks waited for a CPU"),
+    _pressure(Pressure.IO, pressure.render_io, "how long the container's tasks waited for block I/O"),
+    _pressure(
+        Pressure.IRQ,
+        pressure.render_irq,
+        "how long interrupts kept the container's tasks waiting, on kernels that tell",
     ),
-    VirtualFile(
-        path="proc/pressure/io",
-        render=pressure.render_io,
-        host_files=("pressure/io",),
-        controllers=_PRESSURE,
-        fallback=Fallback.EMPTY,
-        host_file="pressure/io",
-        description="how long the container's tasks waited for block I/O",
-        pressure=Pressure.IO,
-    ),
-    VirtualFile(
-        path="proc/pressure/irq",
-        render=pressure.render_irq,
-        host_files=("pressure/irq",),
-        controllers=_PRESSURE,
-        fallback=Fallback.EMPTY,
-        host_file="pressure/irq",
-        description="how long interrupts kept the container's tasks waiting, on kernels that tell",
-        pressure=Pressure.IRQ,
-    ),
-    VirtualFile(
-        path="proc/pressure/memory",
-        render=pressure.render_memory,
-        host_files=("pressure/memory",),
-        controllers=_PRESSURE,
-        fallback=Fallback.EMPTY,
-        host_file="pressure/memory",
-        description="how long the container's tasks waited for memory",
-        pressure=Pressure.MEMORY,
-    ),
+    _pressure(Pressure.MEMORY, pressure.render_memory, "how long the container's tasks waited for memory"),
     VirtualFile(
         path="proc/slabinfo",
         render=slabinfo.render,

@@ -1,8 +1,9 @@
 """The ASGI application: reviews over TLS; health and metrics on a port of their own."""
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum, auto
 from http import HTTPStatus
 from typing import Final
 
@@ -19,7 +20,7 @@ from pylxcfs.webhook.settings import Settings
 _LOG: Final = logging.getLogger(__name__)
 #: The API server takes objects of 3 MiB at most from users; a review of an update has two.
 MOST_BODY_BYTES: Final = 8 * 1024**2
-#: Read, but not kept, of what is larger: most clients look at the answer only when they have sent everything.
+#: Read, but not kept, before the answer: most clients look at it only when they have sent everything.
 _MOST_IGNORED_BYTES: Final = 64 * 1024**2
 _JSON: Final = b"application/json"
 _TEXT: Final = b"text/plain; charset=utf-8"
@@ -40,7 +41,52 @@ class _Refusal(Exception):  # noqa: N818 - not an error of ours
         self.status = status
 
 
-_Handler = Callable[[HTTPScope, ASGIReceiveCallable], Awaitable[_Response]]
+class _Unread(Enum):
+    """Why there is no body."""
+
+    #: larger than any review
+    TOO_LARGE = auto()
+    #: The client went away.
+    CUT = auto()
+
+
+class _Body:
+    """What a client sends with its request."""
+
+    def __init__(self, receive: ASGIReceiveCallable) -> None:
+        self._receive = receive
+        #: Nothing more will come.
+        self.ended = False
+        self._cut = False
+
+    async def read(self) -> bytes | _Unread:
+        """Return it; of one that is too large, a bounded rest may be left."""
+        body = bytearray()
+        size = 0
+        while not self.ended and size <= _MOST_IGNORED_BYTES:
+            piece = await self._next()
+            size += len(piece)
+            if size <= MOST_BODY_BYTES:
+                body += piece
+        if self._cut:
+            return _Unread.CUT
+        return bytes(body) if size <= MOST_BODY_BYTES else _Unread.TOO_LARGE
+
+    async def skip(self) -> None:
+        """Read to the end, and keep nothing: while nobody reads, the whole connection stands still."""
+        while not self.ended:
+            await self._next()
+
+    async def _next(self) -> bytes:
+        message = await self._receive()
+        if message["type"] != "http.request":
+            self.ended = self._cut = True
+            return b""
+        self.ended = not message["more_body"]
+        return message["body"]
+
+
+_Handler = Callable[[HTTPScope, bytes | _Unread], _Response]
 
 
 class Application:
@@ -68,38 +114,47 @@ class Application:
         }
 
     async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-        """Answer one connection's worth of ASGI."""
-        if scope["type"] == "lifespan":
-            await _live(receive, send)
-        elif scope["type"] == "http":
-            response = await self._respond(scope, receive)
-            headers = [
-                (b"content-type", response.content_type),
-                (b"content-length", str(len(response.body)).encode()),
-            ]
-            await send({"type": "http.response.start", "status": response.status, "headers": headers})
-            await send({"type": "http.response.body", "body": response.body, "more_body": False})
-        else:
-            await send({"type": "websocket.close", "code": 1000, "reason": None})
+        """Answer one request. Its body is read to the end even when it does not matter.
 
-    async def _respond(self, scope: HTTPScope, receive: ASGIReceiveCallable) -> _Response:
+        hypercorn 0.18 closes an HTTP/1.1 connection whose request is not over, and the client, still sending,
+        loses the answer; with HTTP/2, what arrives after an answer ends the connection and all its requests.
+        """
+        if scope["type"] != "http":
+            await send({"type": "websocket.close", "code": 1000, "reason": None})
+            return
+        body = _Body(receive)
+        response = self._respond(scope, await body.read())
+        headers = [
+            (b"content-type", response.content_type),
+            (b"content-length", str(len(response.body)).encode()),
+        ]
+        await send({"type": "http.response.start", "status": response.status, "headers": headers})
+        await send({"type": "http.response.body", "body": response.body, "more_body": not body.ended})
+        if not body.ended:
+            await body.skip()
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    def _respond(self, scope: HTTPScope, body: bytes | _Unread) -> _Response:
         route = self._routes.get((scope["scheme"], scope["path"]))
         try:
+            if body is _Unread.CUT:
+                raise _Refusal(HTTPStatus.BAD_REQUEST, "the connection was closed")
             if route is None:
                 raise _Refusal(HTTPStatus.NOT_FOUND, "no such path")
             method, handler = route
             if scope["method"] != method:
                 raise _Refusal(HTTPStatus.METHOD_NOT_ALLOWED, f"{method} only")
-            return await handler(scope, receive)
+            return handler(scope, body)
         except _Refusal as refusal:
             self._metrics.refused.labels(str(refusal.status.value)).inc()
             return _Response(refusal.status, f"{refusal}\n".encode())
 
-    async def _mutate(self, scope: HTTPScope, receive: ASGIReceiveCallable) -> _Response:
+    def _mutate(self, scope: HTTPScope, body: bytes | _Unread) -> _Response:
         headers = {name.lower(): value for name, value in scope["headers"]}
         if headers.get(b"content-type", b"").partition(b";")[0].strip().lower() != _JSON:
             raise _Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "application/json only")
-        body = await _read(receive)
+        if isinstance(body, _Unread):
+            raise _Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too large for a review")
         start = self._clock()
         try:
             review = parse(body)
@@ -137,43 +192,14 @@ class Application:
             )
             return Decision(Reason.INTERNAL_ERROR, warnings=("internal error; the pod is left as it is",))
 
-    async def _live(self, _scope: HTTPScope, _receive: ASGIReceiveCallable) -> _Response:
+    def _live(self, _scope: HTTPScope, _body: bytes | _Unread) -> _Response:
         return _Response(HTTPStatus.OK, b"ok\n")
 
-    async def _ready(self, _scope: HTTPScope, _receive: ASGIReceiveCallable) -> _Response:
+    def _ready(self, _scope: HTTPScope, _body: bytes | _Unread) -> _Response:
         why_not = self._unready()
         if why_not:
             return _Response(HTTPStatus.SERVICE_UNAVAILABLE, f"{why_not}\n".encode())
         return _Response(HTTPStatus.OK, b"ok\n")
 
-    async def _show_metrics(self, _scope: HTTPScope, _receive: ASGIReceiveCallable) -> _Response:
+    def _show_metrics(self, _scope: HTTPScope, _body: bytes | _Unread) -> _Response:
         return _Response(HTTPStatus.OK, self._metrics.exposition(), metrics.CONTENT_TYPE.encode())
-
-
-async def _read(receive: ASGIReceiveCallable) -> bytes:
-    """Read a request's body, whole."""
-    body = bytearray()
-    size = 0
-    while True:
-        message = await receive()
-        if message["type"] != "http.request":
-            raise _Refusal(HTTPStatus.BAD_REQUEST, "the connection was closed")
-        size += len(message["body"])
-        if size <= MOST_BODY_BYTES:
-            body += message["body"]
-        if size > _MOST_IGNORED_BYTES or not message["more_body"]:
-            break
-    if size > MOST_BODY_BYTES:
-        raise _Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too large for a review")
-    return bytes(body)
-
-
-async def _live(receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-    """Take part in the server's start and end; there is nothing to do."""
-    while True:
-        message = await receive()
-        if message["type"] == "lifespan.startup":
-            await send({"type": "lifespan.startup.complete"})
-        elif message["type"] == "lifespan.shutdown":
-            await send({"type": "lifespan.shutdown.complete"})
-            return

@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import trio
+from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
-from hypercorn.trio import serve
-from hypercorn.typing import ASGIFramework
+from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.utils import repr_socket_addr
 
 from pylxcfs.errors import StartupError
 from pylxcfs.webhook.app import Application
@@ -68,16 +70,63 @@ class ServerOptions:
 
 
 class _HypercornConfig(Config):
-    """Hypercorn's configuration with a context that we keep hold of."""
-
-    live_context: ssl.SSLContext | None = None
+    """Hypercorn's configuration for a context that it does not know."""
 
     @property
     def ssl_enabled(self) -> bool:
         return True
 
-    def create_ssl_context(self) -> ssl.SSLContext | None:
-        return self.live_context
+
+async def _serve_connection(
+    application: Application, config: Config, context: WorkerContext, stream: trio.abc.Stream
+) -> None:
+    """Serve it until it ends; an error of hypercorn's in one of them is not the end of all."""
+    try:
+        await TCPServer(
+            ASGIWrapper(application), config, context, {}, cast("trio.SSLStream[trio.SocketStream]", stream)
+        )
+    except* Exception as group:  # noqa: BLE001 - whatever a client can provoke
+        error: BaseException = group
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        # Its text could quote what was sent.
+        _LOG.warning("connection", extra={FIELDS: {"error": type(error).__name__}})
+
+
+async def _serve_connections(
+    application: Application,
+    config: Config,
+    tls: ssl.SSLContext,
+    end: trio.Event,
+    *,
+    task_status: trio.TaskStatus[list[str]],
+) -> None:
+    """Listen until the `end`, then let connections finish. Reports the addresses, as URLs.
+
+    hypercorn's own `serve` ends, and all connections with it, at the first error in one: 0.18 has such for a
+    path that is not ASCII, and for what arrives in an HTTP/2 stream after the answer.
+    """
+    context = WorkerContext(None)
+    sockets = config.create_sockets()
+    listeners: dict[str, trio.abc.Listener[Any]] = {}
+    for scheme, bound in (("https", sockets.secure_sockets), ("http", sockets.insecure_sockets)):
+        for sock in bound:
+            sock.listen(config.backlog)
+            listener = trio.SocketListener(trio.socket.from_stdlib_socket(sock))
+            url = f"{scheme}://{repr_socket_addr(sock.family, sock.getsockname())}"
+            listeners[url] = (
+                trio.SSLListener(listener, tls, https_compatible=True) if scheme == "https" else listener
+            )
+    async with trio.open_nursery() as connections, trio.open_nursery() as listening:
+        serve_one = partial(_serve_connection, application, config, context)
+        listening.start_soon(
+            partial(trio.serve_listeners, serve_one, list(listeners.values()), handler_nursery=connections)
+        )
+        task_status.started(list(listeners))
+        await end.wait()
+        await context.terminated.set()
+        listening.cancel_scope.cancel()
+        connections.cancel_scope.deadline = trio.current_time() + _FINISH_SECONDS
 
 
 class _Ending:
@@ -143,7 +192,6 @@ async def _serve(settings: Settings, options: ServerOptions) -> None:
         return "" if _now() < context.expires else "the certificate has ended"
 
     config = _HypercornConfig()
-    config.live_context = context.ssl_context
     config.bind = [options.bind]
     config.insecure_bind = [options.health_bind]
     config.errorlog = None
@@ -151,7 +199,6 @@ async def _serve(settings: Settings, options: ServerOptions) -> None:
     config.keep_alive_timeout = _IDLE_SECONDS
     config.keep_alive_max_requests = 2**31
     config.ssl_handshake_timeout = _HANDSHAKE_SECONDS
-    config.graceful_timeout = _FINISH_SECONDS
     application = Application(settings, metrics, clock=time.perf_counter, unready=unready)
     async with AsyncExitStack() as stack:
         if isinstance(options.certificates, OwnAuthority):
@@ -165,9 +212,8 @@ async def _serve(settings: Settings, options: ServerOptions) -> None:
             nursery.start_soon(_keep_certificate, read, context, metrics, options.check_seconds)
             nursery.start_soon(_watch_signals, ending, options.drain_seconds)
             async with trio.open_nursery() as serving:
-                framework = cast("ASGIFramework", application)
                 binds = await serving.start(
-                    partial(serve, framework, config, shutdown_trigger=ending.reached.wait)
+                    _serve_connections, application, config, context.ssl_context, ending.reached
                 )
                 _LOG.info("serving", extra={FIELDS: {"on": binds}})
             nursery.cancel_scope.cancel()

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from itertools import takewhile
 from typing import Final
 
+from pylxcfs.binds import CPU_DIRECTORY
+
 Field = Mapping[str, int | str]
 Fields = Mapping[str, Field]
 
@@ -24,7 +26,8 @@ DISK_COLUMNS: Final = (
     *("discards", "discards merged", "sectors discarded", "ms discarding"),
     *("flushes", "ms flushing"),
 )
-CPU_DIRECTORY: Final = "sys/devices/system/cpu"
+#: Version, and names of columns (slabinfo(5)).
+_SLABINFO_HEADER: Final = 2
 _NUMBER: Final = re.compile(r" *\d+(?= kB$|$)", re.MULTILINE)
 _CPU_NAME: Final = re.compile(r"cpu\d+")
 
@@ -123,8 +126,14 @@ def _cpu_directory(names: str) -> Fields:
     return {"cpuN directories": _one(" ".join(cpus)), "other entries": _one(" ".join(sorted(set(others))))}
 
 
-def _lines(text: str) -> Fields:
-    return {"lines": {str(number): line for number, line in enumerate(text.splitlines())}}
+def _slabinfo(text: str) -> Fields:
+    lines = text.splitlines(keepends=True)
+    caches = dict(line.split(maxsplit=1) for line in lines[_SLABINFO_HEADER:])
+    return {
+        "header": _one("".join(lines[:_SLABINFO_HEADER])),
+        "caches": _one(" ".join(caches)),
+        "objects": {f"#{name}": numbers for name, numbers in caches.items()},
+    }
 
 
 PARSERS: Final[Mapping[str, Callable[[str], Fields]]] = {
@@ -132,7 +141,7 @@ PARSERS: Final[Mapping[str, Callable[[str], Fields]]] = {
     "proc/diskstats": _diskstats,
     "proc/loadavg": _loadavg,
     "proc/meminfo": _meminfo,
-    "proc/slabinfo": _lines,
+    "proc/slabinfo": _slabinfo,
     "proc/stat": _stat,
     "proc/swaps": _swaps,
     "proc/uptime": _uptime,

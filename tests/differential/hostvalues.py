@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from typing import Final
 
+from pylxcfs.binds import CPU_DIRECTORY
 from pylxcfs.procfiles import meminfo, stat
-from pylxcfs.procfiles.table import CPU_DIRECTORY, VIRTUAL_FILES
+from pylxcfs.procfiles.table import VIRTUAL_FILES
 from tests.differential.fields import Field
 from tests.differential.laboratory import Laboratory, Subject
 from tests.differential.sight import Shown, Sight

@@ -10,9 +10,10 @@ from fnmatch import fnmatchcase
 from math import ceil, floor
 from typing import Final
 
+from pylxcfs.binds import CPU_DIRECTORY
 from pylxcfs.procfiles import meminfo
 from tests.differential.configurations import V1, V2
-from tests.differential.fields import CPU_COLUMNS, CPU_DIRECTORY, Field
+from tests.differential.fields import CPU_COLUMNS, Field
 from tests.differential.sight import HERTZ, Sight, same
 
 Predicate = Callable[[Sight], bool]
@@ -439,6 +440,7 @@ _STATISTICS: Final[dict[str, tuple[str | None, str | None]]] = {
     "SecPageTables": (None, "sec_pagetables"),
     "Percpu": (None, "percpu"),
     "FileHugePages": (None, "file_thp"),
+    "VmallocUsed": (None, "vmalloc"),
     "Zswap": (None, "zswap"),
     "Zswapped": (None, "zswapped"),
 }
@@ -886,6 +888,26 @@ ROWS: Final = (
         "allowed to root, and what is written reaches the host",
         "EACCES",
         "A container must not change the host. lxcfs 6 refuses the write instead.",
+    ),
+    Row(
+        "proc/slabinfo",
+        ("caches",),
+        BOTH,
+        _host,
+        lambda sight: sight.ours[""] == "",
+        "the host's",
+        "none",
+        "No cgroup of these kernels lists its caches of kernel objects, and the host's tell about the host.",
+    ),
+    Row(
+        "proc/slabinfo",
+        ("mode",),
+        BOTH,
+        lambda sight: all(theirs[""] == "100444" for theirs in sight.theirs),
+        lambda sight: sight.ours[""] == "100400",
+        "0444",
+        "0400",
+        "As the kernel's own file: only root reads it.",
     ),
     Row(
         CPU_DIRECTORY,

@@ -14,7 +14,8 @@ import pytest
 from tests.machine.cgroups import MIB, Cgroup, Limits
 from tests.machine.container import Container, joining
 from tests.machine.daemon import Daemon
-from tests.machine.readings import check_meminfo, check_stat, meminfo
+from tests.machine.invariants import check_meminfo, check_stat
+from tests.machine.readings import meminfo
 from tests.machine.waiting import wait_for
 
 #: Opens a file and answers each line of input: "SIZE" reads so many bytes, "seek" goes to the beginning,

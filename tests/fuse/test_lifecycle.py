@@ -26,7 +26,7 @@ if grep -qF " $target " /proc/self/mountinfo; then exit 99; fi
 exit $status
 """
 _HIDE_FUSE: Final = "mount -t tmpfs none /dev && mknod /dev/null c 1 3"
-_HIDE_CGROUPS: Final = "umount -R /sys/fs/cgroup && mount -t tmpfs none /sys/fs/cgroup"
+_HIDE_CGROUPS: Final = "umount --all --lazy --types cgroup,cgroup2"
 
 
 def _arguments(directory: Path, *options: str) -> list[str]:

@@ -10,8 +10,9 @@ from tests.machine.cgroups import Cgroup, Limits
 from tests.machine.container import Container
 from tests.machine.cpus import bind_cpu_tree, look, machine_with
 from tests.machine.daemon import Daemon
+from tests.machine.invariants import check_stat
 from tests.machine.manycpus import SeemingCpus
-from tests.machine.readings import check_stat, cpuinfo_cpus
+from tests.machine.readings import cpuinfo_cpus
 
 HUGE = SeemingCpus.all_of(64)
 #: A machine with room for CPUs, and one that was taken offline.

@@ -14,10 +14,11 @@ from typing import Final
 import pytest
 
 from tests.machine.cgroups import Cgroup, Limits
-from tests.machine.container import Container, run_on_host
-from tests.machine.cpus import CPU, bind_cpu_tree, look, machine_with
+from tests.machine.container import CPU_TREE, Container, run_on_host
+from tests.machine.cpus import bind_cpu_tree, look, machine_with
 from tests.machine.daemon import Daemon
-from tests.machine.readings import check_stat, cpuinfo_cpus
+from tests.machine.invariants import check_stat
+from tests.machine.readings import cpuinfo_cpus
 
 MakeContainer = Callable[[Limits], Container]
 
@@ -68,7 +69,8 @@ def test_two_containers_at_the_same_time(make_machine: Callable[[Limits], Contai
 
 def test_unprivileged_user(make_machine: Callable[[Limits], Container]) -> None:
     """A user without rights sees the container's CPUs just as well."""
-    look = f"cd /{CPU}; ls -d cpu[0-9]* cpu*/topology/core_id; cat online present; getconf _NPROCESSORS_CONF"
+    names = f"cd /{CPU_TREE}; ls -d cpu[0-9]* cpu*/topology/core_id; cat online present"
+    look = f"{names}; getconf _NPROCESSORS_CONF"
     seen = make_machine(Limits(cpus="1")).run("sh", "-c", look, user=NOBODY)
     assert ["cpu1", "cpu1/topology/core_id", "1", "1", "1"] == seen.split()
 
@@ -86,18 +88,18 @@ def test_follows_the_cpuset(make_machine: Callable[[Limits], Container]) -> None
 def test_mounts_inside_outlive_other_containers(make_machine: Callable[[Limits], Container]) -> None:
     """What a runtime mounted over a file of a CPU stays, whoever is told that this CPU is not there."""
     masked, other = make_machine(Limits(cpus="1")), make_machine(Limits(cpus="0"))
-    masked.run("mount", "-t", "tmpfs", "mask", f"/{CPU}/cpu1/topology")
+    masked.run("mount", "-t", "tmpfs", "mask", f"/{CPU_TREE}/cpu1/topology")
     for _ in range(3):
         assert machine_with(0) == look(other)
         # Longer than names are remembered.
         other.run("sleep", "1.1")
-    assert "" == masked.run("ls", f"/{CPU}/cpu1/topology")
+    assert "" == masked.run("ls", f"/{CPU_TREE}/cpu1/topology")
 
 
 def test_limited_group_of_the_host(daemon: Daemon, make_cgroup: Callable[..., Cgroup]) -> None:
     """A process on the host sees the host's CPUs, or those of its own group."""
-    tree = str(daemon.mount_point / CPU)
-    assert sorted(os.listdir(f"/{CPU}")) == sorted(run_on_host("ls", tree).split())
+    tree = str(daemon.mount_point / CPU_TREE)
+    assert sorted(os.listdir(f"/{CPU_TREE}")) == sorted(run_on_host("ls", tree).split())
     limited = run_on_host("ls", tree, group=make_cgroup(Limits(cpus="1"))).split()
     assert ["cpu1"] == [name for name in limited if name[3:].isdigit()]
 
@@ -162,19 +164,19 @@ def test_the_hosts_tree_but_for_write_bits(daemon: Daemon, user: int) -> None:
     def tree(root: str) -> object:
         return _as_user(user, lambda: {path: _describe(root, path) for path in _walk(root)})
 
-    assert tree(f"/{CPU}") == tree(str(daemon.mount_point / CPU))
+    assert tree(f"/{CPU_TREE}") == tree(str(daemon.mount_point / CPU_TREE))
 
 
 @pytest.mark.parametrize("file", ["cpu0/topology/core_id", "vulnerabilities/meltdown", "kernel_max"])
 def test_the_hosts_content(daemon: Daemon, file: str) -> None:
     """What never changes is the same byte by byte."""
-    assert Path(f"/{CPU}/{file}").read_bytes() == (daemon.mount_point / CPU / file).read_bytes()
+    assert Path(f"/{CPU_TREE}/{file}").read_bytes() == (daemon.mount_point / CPU_TREE / file).read_bytes()
 
 
 @pytest.mark.parametrize("user", [0, NOBODY], ids=["root", "nobody"])
 def test_nothing_is_writable(daemon: Daemon, user: int) -> None:
     """No file can be opened for writing in any way, whatever the host's mode says."""
-    root = str(daemon.mount_point / CPU)
+    root = str(daemon.mount_point / CPU_TREE)
 
     def attempts() -> object:
         files = [os.path.join(root, path) for path in _walk(root)]
@@ -245,5 +247,5 @@ def test_answers_as_the_kernels_sys_does(daemon: Daemon, user: int) -> None:
             user, lambda: {name: _outcome(partial(call, root)) for name, call in OPERATIONS.items()}
         )
 
-    assert outcomes(f"/{CPU}") == outcomes(str(daemon.mount_point / CPU))
+    assert outcomes(f"/{CPU_TREE}") == outcomes(str(daemon.mount_point / CPU_TREE))
     assert daemon.running()

@@ -58,6 +58,8 @@ class Cgroup:
     def __init__(self, name: str) -> None:
         """Create the group in every hierarchy."""
         self.name = name
+        #: Whether CPUs may have been taken away from it since it was made.
+        self.cpus_changed = False
         self._roots = hierarchies()
         self.unified: Path | None = None
         for controller in self._roots:
@@ -96,10 +98,12 @@ class Cgroup:
 
     def set_cpus(self, cpus: str) -> None:
         """Confine the group to a list of CPUs."""
+        self.cpus_changed = True
         (self.path("cpuset") / "cpuset.cpus").write_text(cpus)
 
     def set_cpu_quota(self, cpus: float | None) -> None:
         """Give the group so many CPUs' worth of time, or all."""
+        self.cpus_changed = True
         quota = -1 if cpus is None else int(cpus * _PERIOD_MICROSECONDS)
         (self.path("cpu") / "cpu.cfs_period_us").write_text(str(_PERIOD_MICROSECONDS))
         (self.path("cpu") / "cpu.cfs_quota_us").write_text(str(quota))
@@ -149,6 +153,7 @@ def cgroup(
     group = make(name if parent is None else f"{parent.name}/{name}")
     try:
         group.apply(limits)
+        group.cpus_changed = False
         yield group
     finally:
         group.remove()

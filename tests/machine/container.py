@@ -9,9 +9,14 @@ from typing import Final
 import psutil
 
 from tests.machine.cgroups import Cgroup, root_directories
+from tests.machine.invariants import CPU_LISTS, PASS
+from tests.machine.readings import named_texts
 from tests.machine.waiting import wait_for
 
 FILES: Final = ("cpuinfo", "diskstats", "loadavg", "meminfo", "slabinfo", "stat", "swaps", "uptime")
+
+#: Where a mount has the CPU tree, and the kernel its own.
+CPU_TREE: Final = "sys/devices/system/cpu"
 
 _JOIN: Final = """
 set -e
@@ -29,6 +34,16 @@ shift
 _INIT: Final = _BIND + "echo ready; exec cat"
 _EXEC: Final = _BIND + 'exec "$@"'
 _UNSHARE: Final = ("unshare", "--pid", "--mount", "--fork", "--kill-child", "--mount-proc")
+
+
+def pass_paths(cpu_tree: str) -> list[str]:
+    """Name what one pass reads, the CPU lists below `cpu_tree`."""
+    return [f"{cpu_tree}/{name}" if name in CPU_LISTS else f"/proc/{name}" for name in PASS]
+
+
+def pass_command(cpu_tree: str) -> list[str]:
+    """Spell a command that prints what `named_texts` understands."""
+    return ["tail", "-v", "-n", "+1", *pass_paths(cpu_tree)]
 
 
 def joining(directories: Sequence[Path], *argv: str) -> list[str]:
@@ -55,10 +70,11 @@ def run_once(served: Path, group: Cgroup, *argv: str) -> str:
 class Container:
     """A running container; commands are run inside it."""
 
-    def __init__(self, outer: psutil.Popen, group: Cgroup) -> None:
-        """Describe the container whose `unshare` process is `outer`."""
+    def __init__(self, outer: psutil.Popen, group: Cgroup, served: Path) -> None:
+        """Describe the container whose `unshare` process is `outer`, over the files of `served`."""
         self._outer = outer
         self.group = group
+        self.served = served
         (init,) = outer.children()
         self.init_pid: int = init.pid
 
@@ -90,6 +106,15 @@ class Container:
         """Read one file of the container's /proc from inside."""
         return self.run("cat", f"/proc/{file}")
 
+    def read_pass(self) -> list[tuple[str, str]]:
+        """Read inside, one after the other, what the invariants speak of."""
+        return named_texts(self.run(*pass_command(f"{self.served.parent}/{CPU_TREE}")))
+
+    @property
+    def running(self) -> bool:
+        """Tell whether the container's init is still there."""
+        return self._outer.poll() is None
+
     def kill(self) -> None:
         """End the container's init, and with it everything in its pid namespace."""
         psutil.Process(self.init_pid).kill()
@@ -103,7 +128,7 @@ def container(served: Path, group: Cgroup, files: Sequence[str] = FILES) -> Iter
     with psutil.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as outer:
         try:
             assert outer.stdout.readline() == "ready\n"
-            yield Container(outer, group)
+            yield Container(outer, group, served)
         finally:
             outer.stdin.close()
             outer.wait()

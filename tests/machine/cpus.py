@@ -4,10 +4,9 @@ import json
 import sys
 from typing import Final
 
-from tests.machine.container import Container
+from tests.machine.container import CPU_TREE, Container
 from tests.machine.daemon import Daemon
 
-CPU: Final = "sys/devices/system/cpu"
 #: What a program inside finds out about its CPUs in every way that there is, again and again.
 _LOOK: Final = """
 import collections, json, os, re, sys
@@ -50,7 +49,7 @@ print(json.dumps(list(seen)))
 
 def bind_cpu_tree(container: Container, daemon: Daemon) -> None:
     """Put the daemon's CPU tree over the container's."""
-    container.run("mount", "--bind", str(daemon.mount_point / CPU), f"/{CPU}")
+    container.run("mount", "--bind", str(daemon.mount_point / CPU_TREE), f"/{CPU_TREE}")
 
 
 def look(container: Container, times: int = 1, *, below: int = 8) -> list[object]:

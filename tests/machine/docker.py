@@ -1,6 +1,6 @@
 """A docker daemon of the tests' own, with images made on this machine."""
 
-import os
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -9,27 +9,27 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from tests.machine.cgroups import Cgroup, cgroup
-from tests.machine.container import FILES
+from tests.machine.cache import cache_directory
+from tests.machine.cgroups import cgroup
+from tests.machine.container import CPU_TREE, FILES, pass_command
+from tests.machine.invariants import PASS, check_alone
 from tests.machine.mounts import mounts_under, unmount_under
+from tests.machine.readings import named_texts
 from tests.machine.waiting import wait_for
 
 DEBIAN: Final = "pylxcfs-test-debian"
 BUSYBOX: Final = "pylxcfs-test-busybox"
 _SUITE: Final = "bookworm"
 _PACKAGES: Final = ("procps", "python3-psutil")
+#: Reads everything that the invariants speak of, in a container that has our CPU tree.
+READ_PASS: Final = pass_command(f"/{CPU_TREE}")
+#: Between what a command printed and that; for printf(1).
+_MARK: Final = "\\n== afterwards\\n"
 #: What docker starts here needs no network, and most build machines let it have none.
 _DAEMON_OPTIONS: Final = (
     *("--iptables=false", "--ip6tables=false", "--bridge=none"),
     *("--exec-opt", "native.cgroupdriver=cgroupfs"),
 )
-
-
-def _cache() -> Path:
-    home = os.environ.get("XDG_CACHE_HOME")
-    directory = (Path(home) if home else Path("/var/cache")) / "pylxcfs-tests"
-    directory.mkdir(parents=True, exist_ok=True)
-    return directory
 
 
 def _make_debian(image: Path, directory: Path) -> None:
@@ -47,7 +47,7 @@ def _make_debian(image: Path, directory: Path) -> None:
 
 def debian_image() -> Path:
     """Name a tar file with a small Debian; made by debootstrap once and kept."""
-    image = _cache() / f"debian-{_SUITE}-{'-'.join(_PACKAGES)}.tar"
+    image = cache_directory() / f"debian-{_SUITE}-{'-'.join(_PACKAGES)}.tar"
     if not image.exists():
         # Beside its place, so that it gets there whole or not at all.
         with tempfile.TemporaryDirectory(dir=image.parent) as directory:
@@ -73,10 +73,9 @@ def busybox_image(directory: Path) -> Path:
 class Docker:
     """A running docker daemon."""
 
-    def __init__(self, socket: Path, group: Cgroup) -> None:
-        """Talk to the daemon at `socket`, whose containers are in `group`."""
+    def __init__(self, socket: Path) -> None:
+        """Talk to the daemon at `socket`."""
         self._client = ["docker", "--host", f"unix://{socket}"]
-        self.group = group
 
     def __call__(self, *argv: str | Path) -> str:
         """Run the docker client; return what it printed."""
@@ -95,40 +94,61 @@ class Docker:
         *argv: str,
         served: Path,
         limits: Sequence[str] = ("-m", "100m", "--cpuset-cpus", "0"),
+        check: bool = True,
     ) -> str:
-        """Run a command in a container with the files of `served` over its /proc; return what it printed."""
-        return self("run", "--rm", *limits, *binds(served), image, *argv)
+        """Run a command in a container with the files of `served` over its own; return what it printed.
+
+        Afterwards check the invariants of each file in the same container.
+        """
+        script = f'"$@"; status=$?; printf "{_MARK}"; {shlex.join(READ_PASS)}; exit $status'
+        command = ("sh", "-c", script, "run", *argv)
+        printed = self("run", "--rm", *limits, *binds(served), image, *command)
+        before, _, after = printed.rpartition(_MARK.encode().decode("unicode_escape"))
+        readings = named_texts(after)
+        assert list(PASS) == [name for name, _ in readings]
+        if check:
+            check_alone(readings)
+        return before
 
 
 def binds(served: Path) -> list[str]:
-    """Spell docker's options that bind the files of `served` over a container's /proc."""
-    return [word for file in FILES for word in ("-v", f"{served / file}:/proc/{file}:ro")]
+    """Spell docker's options that bind the files of `served`, and its CPU tree, over a container's."""
+    files = {served / file: f"/proc/{file}" for file in FILES}
+    tree = {served.parent / CPU_TREE: f"/{CPU_TREE}"}
+    return [word for source, target in (files | tree).items() for word in ("-v", f"{source}:{target}:ro")]
+
+
+@contextmanager
+def dockerd(directory: Path, parent: str) -> Iterator[Docker]:
+    """Run a docker daemon whose files are in `directory` and whose containers are in cgroup `parent`."""
+    log = directory / "log"
+    socket = directory / "socket"
+    command: list[str | Path] = [
+        *("dockerd", "--host", f"unix://{socket}", "--pidfile", directory / "pid"),
+        *("--data-root", directory / "data", "--exec-root", directory / "exec"),
+        *("--cgroup-parent", parent),
+        *_DAEMON_OPTIONS,
+    ]
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=output)
+    client = Docker(socket)
+    try:
+        wait_for("dockerd answers", client.ready, alive=lambda: process.poll() is None)
+        yield client
+        for container in client("ps", "--all", "--quiet").split():
+            client("rm", "--force", container)
+    except AssertionError as error:
+        error.add_note(log.read_text())
+        raise
+    finally:
+        process.terminate()
+        process.wait()
+        unmount_under(directory)
 
 
 @contextmanager
 def docker(token: str, directory: Path) -> Iterator[Docker]:
     """Run a docker daemon whose files are in `directory` and whose containers are in cgroup `token`."""
-    log = directory / "log"
-    socket = directory / "socket"
-    with cgroup(f"{token}-docker") as group, log.open("wb") as output:
-        command: list[str | Path] = [
-            *("dockerd", "--host", f"unix://{socket}", "--pidfile", directory / "pid"),
-            *("--data-root", directory / "data", "--exec-root", directory / "exec"),
-            *("--cgroup-parent", f"/{group.name}"),
-            *_DAEMON_OPTIONS,
-        ]
-        process = subprocess.Popen(command, stdout=output, stderr=output)
-        client = Docker(socket, group)
-        try:
-            wait_for("dockerd answers", client.ready, alive=lambda: process.poll() is None)
-            yield client
-            for container in client("ps", "--all", "--quiet").split():
-                client("rm", "--force", container)
-        except AssertionError as error:
-            error.add_note(log.read_text())
-            raise
-        finally:
-            process.terminate()
-            process.wait()
-            unmount_under(directory)
+    with cgroup(f"{token}-docker") as group, dockerd(directory, f"/{group.name}") as client:
+        yield client
     assert mounts_under(directory) == []

@@ -1,6 +1,7 @@
 """An operator with pylxcfsctl, and a daemon that is killed and started again."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -99,3 +100,9 @@ def own_mounts(pid: int, fsname: str) -> list[str]:
 def mount_table(pid: int) -> str:
     """Return the whole mount table of a process."""
     return Path(f"/proc/{pid}/mountinfo").read_text()
+
+
+def kernel_places(pid: int) -> list[str]:
+    """Return a process's mounts below /proc and /sys; elsewhere others' come and go while a test runs."""
+    lines = mount_table(pid).splitlines()
+    return [line for line in lines if re.match(r"/(proc|sys)(/|$)", line.split()[4])]

@@ -3,11 +3,6 @@
 import re
 from typing import Final
 
-#: meminfo's ``kB`` fields that speak of the address space, not of memory that the container has.
-ADDRESS_SPACE: Final = frozenset(
-    {"VmallocTotal", "VmallocUsed", "VmallocChunk", "CommitLimit", "Committed_AS"}
-)
-_SWAP: Final = frozenset({"SwapTotal", "SwapFree"})
 #: How many of a stat line's numbers add up to the CPU's time: guest times are part of user's.
 _ADDING_UP: Final = 8
 IDLE: Final = 3
@@ -19,21 +14,6 @@ def meminfo(text: str) -> dict[str, int]:
     return {name: int(rest.split()[0]) for name, rest in (line.split(":") for line in text.splitlines())}
 
 
-def check_meminfo(text: str) -> dict[str, int]:
-    """Check what must hold between the fields of any meminfo, and return them."""
-    fields = meminfo(text)
-    total = fields["MemTotal"]
-    assert all(value >= 0 for value in fields.values()), text
-    assert fields["MemFree"] <= fields["MemAvailable"] <= total, text
-    assert fields["Active"] == fields["Active(anon)"] + fields["Active(file)"], text
-    assert fields["Inactive"] == fields["Inactive(anon)"] + fields["Inactive(file)"], text
-    assert fields["SwapFree"] <= fields["SwapTotal"], text
-    kilobytes = {line.split(":")[0] for line in text.splitlines() if line.endswith(" kB")}
-    above = {name for name in kilobytes - ADDRESS_SPACE - _SWAP if fields[name] > total}
-    assert not above, text
-    return fields
-
-
 def cpuinfo_cpus(text: str) -> list[int]:
     """Name the CPUs that a cpuinfo describes."""
     return [int(number) for number in re.findall(r"^processor[\t ]*:? *(\d+)", text, re.MULTILINE)]
@@ -43,15 +23,6 @@ def stat_cpus(text: str) -> dict[str, list[int]]:
     """Parse stat's CPU lines: ``cpu``, ``cpu0``, … to their numbers."""
     lines = (line.split() for line in text.splitlines() if line.startswith("cpu"))
     return {name: [int(number) for number in numbers] for name, *numbers in lines}
-
-
-def check_stat(text: str) -> dict[str, list[int]]:
-    """Check what must hold between the CPU lines of any stat, and return them."""
-    cpus = stat_cpus(text)
-    each = [numbers for name, numbers in cpus.items() if name != "cpu"]
-    assert all(number >= 0 for numbers in cpus.values() for number in numbers), text
-    assert cpus["cpu"] == [sum(column) for column in zip(*each, strict=True)], text
-    return cpus
 
 
 def total_time(numbers: list[int]) -> int:
@@ -68,3 +39,22 @@ def swaps(text: str) -> tuple[int, int]:
 def uptime(text: str) -> float:
     """Read the first number of uptime."""
     return float(text.split(maxsplit=1)[0])
+
+
+def idle_hundredths(file: str, text: str) -> int:
+    """Read the idle time of all CPUs together from stat (of 100 ticks a second) or uptime, in 1/100 s."""
+    if file == "stat":
+        return stat_cpus(text)["cpu"][IDLE]
+    return int(text.split()[1].replace(".", ""))
+
+
+def cpu_list(text: str) -> list[int]:
+    """Parse a list of CPUs like ``0-2,5`` (cpuset(7), "List format")."""
+    ranges = [part.partition("-")[::2] for part in text.strip().split(",") if part]
+    return [cpu for first, last in ranges for cpu in range(int(first), int(last or first) + 1)]
+
+
+def named_texts(printed: str) -> list[tuple[str, str]]:
+    """Take apart what ``tail -v -n +1 FILE...`` printed: the last part of each name, and the content."""
+    words = re.split(r"(?:^|\n)==> (.*) <==\n", printed)[1:]
+    return [(path.rpartition("/")[2], text) for path, text in zip(words[::2], words[1::2], strict=True)]

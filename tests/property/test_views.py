@@ -12,7 +12,18 @@ from pylxcfs.cputime import Ledger, Sample, advance, open_ledger
 from pylxcfs.host import HostSnapshot
 from pylxcfs.hugepages import HugePool, share_of
 from pylxcfs.procfiles import cpuinfo, meminfo, stat, swaps, uptime
+from pylxcfs.sysfiles import cpulists
 from pylxcfs.view import CpuTimes, CpuView, LoadView, MemoryView, ResourceView
+from tests.machine import readings
+from tests.machine.invariants import (
+    CPU_LISTS,
+    History,
+    Readings,
+    check_alone,
+    check_meminfo,
+    check_stat,
+    check_together,
+)
 
 CAPTURES = Path(__file__).parent.parent / "captures"
 MEMINFO = [path.read_bytes() for path in sorted(CAPTURES.glob("*/proc/meminfo"))]
@@ -21,6 +32,13 @@ MACHINES = {path.parent.parent.name: path.read_bytes() for path in sorted(CAPTUR
 NAMED = re.compile(rb"^(processor|cpu number)[\t ]*:? *(\d+)", re.MULTILINE)
 CPUS = 8
 CPUINFO = b"".join(b"processor\t: %d\nflags\t: a\n\n" % cpu for cpu in range(CPUS))
+
+MEMORY_FILES = (("meminfo", meminfo.render), ("swaps", swaps.render))
+CPU_FILES = (
+    *(("cpuinfo", cpuinfo.render), ("stat", stat.render), ("uptime", uptime.render)),
+    *((name, cpulists.render_visible) for name in CPU_LISTS),
+)
+NO_LOAD = LoadView(None, 0, 0, 0, 0)
 
 amounts = st.one_of(st.integers(-(1 << 20), 1 << 45), st.integers(-5000, 5000))
 limits = st.none() | st.integers(0, 1 << 45) | st.integers(0, 10_000)
@@ -81,7 +99,10 @@ samples = st.builds(
     st.none() | st.builds(CpuMax, st.integers(0, 2_000_000), st.integers(1, 1_000_000)),
 )
 cpu_views = st.builds(
-    CpuView, st.dictionaries(st.integers(0, CPUS - 1), st.builds(CpuTimes, usecs, usecs, usecs))
+    CpuView,
+    st.dictionaries(st.integers(0, CPUS - 1), st.builds(CpuTimes, usecs, usecs, usecs), min_size=1).map(
+        lambda times: dict(sorted(times.items()))
+    ),
 )
 steps = st.lists(
     st.tuples(st.integers(0, 2_000_000), st.integers(0, 3_000_000), st.integers(0, 500_000)),
@@ -90,9 +111,10 @@ steps = st.lists(
 )
 
 
-def fields(text: bytes) -> dict[str, int]:
-    """Parse a meminfo file."""
-    return {line.split(":")[0]: int(line.split()[1]) for line in text.decode().splitlines()}
+def check_all(files: Readings, facts: int) -> None:
+    """Check each file, and all of them together: as many facts have to be comparable."""
+    check_alone(files)
+    assert facts == check_together(files)
 
 
 def ledgers(sequence: list[Sample]) -> list[Ledger]:
@@ -111,50 +133,24 @@ def columns(times: CpuTimes) -> tuple[int, int, int]:
 @given(memories, st.sampled_from(MEMINFO))
 def test_meminfo(memory: MemoryView, text: bytes) -> None:
     """Nothing is negative or above what holds it, and lists add up."""
-    shown = fields(meminfo.render(ResourceView(0, memory), HostSnapshot(meminfo=text)))
-    assert list(shown) == list(fields(text))
-    assert min(shown.values()) >= 0
-    total = shown["MemTotal"]
-    assert total >= 4
-    assert shown["MemFree"] <= shown["MemAvailable"] <= total
-    larger = {"SwapTotal", "SwapFree", "CommitLimit", "VmallocTotal", "Hugepagesize", "HugePages_Total"}
-    larger |= {"HugePages_Free", "HugePages_Rsvd"}  # Counts, and of memory that no memory limit holds.
-    assert shown["HugePages_Rsvd"] <= shown["HugePages_Free"] <= shown["HugePages_Total"]
-    assert max(value for name, value in shown.items() if name not in larger) <= total
-    assert shown["MemFree"] + shown["Buffers"] + shown["Cached"] + shown["SReclaimable"] <= total
-    assert shown["Shmem"] <= shown["Cached"]
-    assert shown["AnonHugePages"] <= shown["AnonPages"]
-    assert shown.get("ShmemHugePages", 0) + shown.get("FileHugePages", 0) <= shown["Cached"]
-    assert shown.get("Zswapped", 0) <= shown["SwapTotal"] - shown["SwapFree"]
-    assert shown["Slab"] == shown["SReclaimable"] + shown["SUnreclaim"]
-    for name in ("Active", "Inactive"):
-        assert shown[name] == shown[f"{name}(anon)"] + shown[f"{name}(file)"]
-    assert shown["SwapFree"] + shown["SwapCached"] <= shown["SwapTotal"]
+    shown = meminfo.render(ResourceView(0, memory), HostSnapshot(meminfo=text)).decode()
+    assert list(readings.meminfo(text.decode())) == list(check_meminfo(shown))
 
 
 @given(memories)
 def test_swaps_agrees_with_meminfo(memory: MemoryView) -> None:
     """Size and use of the swap area are those of meminfo."""
     view = ResourceView(0, memory)
-    shown = fields(meminfo.render(view, HostSnapshot(meminfo=MEMINFO[0])))
-    rows = [line.split() for line in swaps.render(view, HostSnapshot()).splitlines()[1:]]
-    assert sum(int(row[2]) for row in rows) == shown["SwapTotal"]
-    assert sum(int(row[3]) for row in rows) == shown["SwapTotal"] - shown["SwapFree"]
+    host = HostSnapshot(meminfo=MEMINFO[0])
+    check_all([(name, render(view, host).decode()) for name, render in MEMORY_FILES * 2], 1)
 
 
-@given(cpu_views, st.sampled_from([100, 250, 1000, 1024]))
-def test_stat_is_consistent(cpu: CpuView, hertz: int) -> None:
-    """The first line is the sum of the others, names CPUs as cpuinfo does, and uptime has its idle time."""
-    view = ResourceView(0, cpu_part=cpu, load_part=LoadView(None, 1, 0, 1, 1))
-    host = HostSnapshot(cpuinfo=CPUINFO, ticks_per_second=hertz)
-    first, *rest = (line.split() for line in stat.render(view, host).splitlines())
-    assert [int(word) for word in first[1:]] == [
-        sum(int(line[column]) for line in rest) for column in range(1, len(first))
-    ]
-    named = re.findall(rb"processor\t: (\d+)", cpuinfo.render(view, host))
-    assert sorted(line[0] for line in rest) == sorted(b"cpu" + number for number in named)
-    idle = int(first[4]) * 100 // hertz
-    assert uptime.render(view, host).split()[1] == b"%d.%02d" % divmod(idle, 100)
+@given(cpu_views)
+def test_cpu_files_agree(cpu: CpuView) -> None:
+    """Stat's first line is the sum of the others, all name the same CPUs, uptime has stat's idle time."""
+    view = ResourceView(0, cpu_part=cpu, load_part=NO_LOAD)
+    host = HostSnapshot(cpuinfo=CPUINFO)
+    check_all([(name, render(view, host).decode()) for name, render in CPU_FILES * 2], 1)
 
 
 def named(text: bytes) -> dict[bytes, list[int]]:
@@ -187,22 +183,32 @@ def test_cpuinfo_names_the_visible_cpus(data: st.DataObject, machine: str) -> No
     assert set(hidden.splitlines()) - {b"# processors    : 0"} <= set(shown.splitlines())
 
 
-@given(st.lists(samples, min_size=1, max_size=12))
-def test_counters_never_go_back(sequence: list[Sample]) -> None:
-    """No counter of a CPU or of all goes back, whatever happens to limits, CPU sets and the kernel."""
-    highest: dict[int, tuple[int, int, int]] = {}
-    total = (0, 0, 0)
+@given(cpu_views, st.sampled_from([250, 1000, 1024]))
+def test_idle_with_other_ticks(cpu: CpuView, hertz: int) -> None:
+    """Uptime has stat's idle time in hundredths of a second, however long a tick is."""
+    view = ResourceView(0, cpu_part=cpu, load_part=NO_LOAD)
+    host = HostSnapshot(ticks_per_second=hertz)
+    idle = check_stat(stat.render(view, host).decode())["cpu"][readings.IDLE] * 100 // hertz
+    assert b"%d.%02d" % divmod(idle, 100) == uptime.render(view, host).split()[1]
+
+
+@given(st.lists(samples, min_size=1, max_size=12), st.sampled_from([100, 1024]))
+def test_counters_never_go_back(sequence: list[Sample], hertz: int) -> None:
+    """No counter that is shown goes back, a CPU's or their sum, whatever happens to limits and the kernel."""
+    history = History()
+    seen: set[int] = set()
+    host = HostSnapshot(ticks_per_second=hertz)
     for sample, ledger in zip(sequence, ledgers(sequence), strict=True):
         assert tuple(ledger.times) == sample.visible
-        for cpu, times in ledger.times.items():
-            before = highest.get(cpu, (0, 0, 0))
-            highest[cpu] = columns(times)
-            assert all(old <= new for old, new in zip(before, highest[cpu], strict=True))
-        after = tuple(sum(column) for column in zip(*map(columns, ledger.times.values()), strict=True))
-        assert all(old <= new for old, new in zip(total, after, strict=True))
-        total = (after[0], after[1], after[2])
+        view = ResourceView(
+            sample.uptime_usec, cpu_part=CpuView(ledger.times, ledger.hidden), load_part=NO_LOAD
+        )
+        text = stat.render(view, host).decode()
+        history.check([("stat", text)])
+        check_stat(text, some_hidden=True)
+        seen |= ledger.times.keys()
         assert not ledger.times.keys() & ledger.hidden.keys()
-        assert ledger.times.keys() | ledger.hidden.keys() == highest.keys()
+        assert ledger.times.keys() | ledger.hidden.keys() == seen
         assert 0 <= ledger.debt_usec <= len(sample.visible) * 1_000_000
 
 

@@ -17,7 +17,7 @@ from pylxcfs.reattach.orders import Answer, Job, Order, Verb, Word
 from pylxcfs.reattach.planting import Planter
 from pylxcfs.reattach.survey import find_binds
 from tests.machine.container import Container
-from tests.machine.operator import Site, mount_table, own_mounts
+from tests.machine.operator import Site, kernel_places, mount_table, own_mounts
 
 MakeBound = Callable[..., Container]
 
@@ -59,12 +59,12 @@ def test_something_else_mounted_over_it(site: Site, make_bound: MakeBound) -> No
     container = make_bound(files=("meminfo",))
     site.replace()
     container.run("mount", "--bind", "/etc/hostname", "/proc/meminfo")
-    before = mount_table(container.init_pid)
+    before = kernel_places(container.init_pid)
     report = site.ctl("reattach")
     assert report.of("/proc/meminfo") == ("hidden", "left alone")
     assert report.status == 0
     assert site.ctl("detach").of("/proc/meminfo") == ("hidden", "left alone")
-    assert mount_table(container.init_pid) == before
+    assert kernel_places(container.init_pid) == before
 
 
 def test_a_fresh_proc_over_it(site: Site, make_bound: MakeBound) -> None:
@@ -72,9 +72,9 @@ def test_a_fresh_proc_over_it(site: Site, make_bound: MakeBound) -> None:
     container = make_bound(files=("meminfo",))
     site.replace()
     container.run("mount", "-t", "proc", "proc", "/proc")
-    before = mount_table(container.init_pid)
+    before = kernel_places(container.init_pid)
     assert site.ctl("reattach").of("/proc/meminfo") == ("hidden", "left alone")
-    assert mount_table(container.init_pid) == before
+    assert kernel_places(container.init_pid) == before
 
 
 @pytest.mark.parametrize("verb", [Verb.PLANT, Verb.DETACH])
@@ -88,7 +88,7 @@ def test_mounted_over_between_look_and_deed(site: Site, make_bound: MakeBound, v
     )
     ids = tuple(mount.mount_id for mount in bind.mounts)
     container.run("mount", "--bind", "/etc/hostname", "/proc/meminfo")
-    before = mount_table(container.init_pid)
+    before = kernel_places(container.init_pid)
     job = Job(
         *(namespace.pid, namespace.start_ticks, namespace.inode, ()),
         (Order(verb, "/proc/meminfo", "proc/meminfo", ids),),
@@ -99,7 +99,7 @@ def test_mounted_over_between_look_and_deed(site: Site, make_bound: MakeBound, v
     finally:
         os.close(tree_fd)
     assert answer == Answer(Word.LEFT, "something else is mounted over it")
-    assert mount_table(container.init_pid) == before
+    assert kernel_places(container.init_pid) == before
 
 
 def test_nothing_is_imported_from_a_container(

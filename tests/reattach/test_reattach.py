@@ -13,7 +13,7 @@ import pytest
 
 from tests.machine.cgroups import MIB, Limits
 from tests.machine.container import FILES, Container
-from tests.machine.operator import Site, mount_table, own_mounts
+from tests.machine.operator import Site, kernel_places, mount_table, own_mounts
 from tests.machine.readings import meminfo
 from tests.machine.waiting import wait_for
 
@@ -41,9 +41,7 @@ def host_total() -> int:
     return meminfo(Path("/proc/meminfo").read_text())["MemTotal"]
 
 
-def test_twenty_containers(
-    site: Site, make_bound: MakeBound, record_property: Callable[[str, object], None]
-) -> None:
+def test_twenty_containers(site: Site, make_bound: MakeBound, capsys: pytest.CaptureFixture[str]) -> None:
     """After a kill -9, one command brings all files back in twenty containers, each with its own numbers."""
     containers = [make_bound(Limits(memory=(40 + number) * MIB)) for number in range(20)]
     pids = {container.init_pid for container in containers}
@@ -51,8 +49,8 @@ def test_twenty_containers(
     assert all(is_dead(container) for container in containers)
     done = site.ctl_text("reattach")
     assert f"20 containers, {20 * len(FILES)} binds: {20 * len(FILES)} planted, in " in done.stdout
-    print(done.stdout.splitlines()[-1])  # noqa: T201 - how long it took is worth a look
-    record_property("reattach", done.stdout.splitlines()[-1])
+    with capsys.disabled():
+        print(f"\n{done.stdout.splitlines()[-1]}")  # noqa: T201 - how long it took is worth a look
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(re.findall(r" dead +planted$", done.stdout, re.MULTILINE)) == 20 * len(FILES)
     for number, container in enumerate(containers):
@@ -82,9 +80,9 @@ def test_dry_run_changes_nothing(site: Site, make_bound: MakeBound) -> None:
     """With --dry-run the same binds are listed, and the mount table stays as it is."""
     container = make_bound()
     site.replace()
-    before = mount_table(container.init_pid)
+    before = kernel_places(container.init_pid)
     assert site.ctl("reattach", "--dry-run").actions({container.init_pid}) >= {("dead", "would plant")}
-    assert mount_table(container.init_pid) == before
+    assert kernel_places(container.init_pid) == before
     assert is_dead(container)
 
 
@@ -171,7 +169,7 @@ def test_nothing_is_retrofitted_unasked(site: Site, make_bound: MakeBound) -> No
 def test_the_tree_must_be_served(site: Site, make_bound: MakeBound) -> None:
     """Dead binds are not replaced by others that are dead as well, nor by those of a server that hangs."""
     container = make_bound()
-    before = mount_table(container.init_pid)
+    before = kernel_places(container.init_pid)
     site.daemon.process.send_signal(signal.SIGSTOP)
     try:
         assert site.ctl("reattach").stderr == (
@@ -183,7 +181,7 @@ def test_the_tree_must_be_served(site: Site, make_bound: MakeBound) -> None:
     assert site.ctl("reattach").stderr == f"pylxcfsctl: {site.mount_point}: {DEAD}\n"
     subprocess.run(["umount", "--lazy", site.mount_point], check=True)
     assert site.ctl("reattach").stderr == f"pylxcfsctl: nothing of pylxcfs is mounted on {site.mount_point}\n"
-    assert mount_table(container.init_pid) == before
+    assert kernel_places(container.init_pid) == before
 
 
 def test_cpu_directory_keeps_what_is_masked(site: Site, make_bound: MakeBound) -> None:
@@ -205,12 +203,12 @@ def test_cpu_directory_with_something_else_in_it(site: Site, make_bound: MakeBou
     container.run("mount", "--bind", f"{site.mount_point}{CPU}", CPU)
     container.run("mount", "--bind", "/etc", f"{CPU}/cpu0/topology")
     site.replace()
-    before = mount_table(container.init_pid)
+    before = kernel_places(container.init_pid)
     report = site.ctl("reattach")
     (reason,) = (row.reason for row in report.rows if row.file == CPU)
     assert f"mounted in it, on {CPU}/cpu0/topology" in reason
     assert report.status == 1
-    assert mount_table(container.init_pid) == before
+    assert kernel_places(container.init_pid) == before
 
 
 @pytest.mark.parametrize(
@@ -371,11 +369,11 @@ def test_shared_mounts_between_containers(site: Site, make_bound: MakeBound) -> 
     process = waiting(["nsenter", f"--target={container.init_pid}", "--mount", *unshare, *WAIT])
     try:
         site.replace()
-        before = mount_table(container.init_pid), mount_table(deepest(process))
+        before = kernel_places(container.init_pid), kernel_places(deepest(process))
         rows = [row for row in site.ctl("reattach").rows if row.file == "/proc/meminfo"]
         assert [("left alone", "mounts there are shared with the host or with another container")] * 2 == [
             (row.action, row.reason) for row in rows
         ]
-        assert (mount_table(container.init_pid), mount_table(deepest(process))) == before
+        assert (kernel_places(container.init_pid), kernel_places(deepest(process))) == before
     finally:
         end(process)

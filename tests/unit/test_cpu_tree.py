@@ -10,6 +10,7 @@ from typing import cast
 
 import pytest
 
+from pylxcfs.binds import CPU_DIRECTORY
 from pylxcfs.cgroup.types import CpuSet
 from pylxcfs.containers import Container
 from pylxcfs.content import ContentService
@@ -20,7 +21,7 @@ from pylxcfs.fuse.tree import Tree, build_nodes
 from pylxcfs.fuse.wire import Handle, Inode, Opcode
 from pylxcfs.host import HostSnapshot
 from pylxcfs.hosttree import HostReadError, HostTree
-from pylxcfs.procfiles.table import CPU_DIRECTORY, VIRTUAL_FILES, VirtualFile
+from pylxcfs.procfiles.table import VIRTUAL_FILES, VirtualFile
 from pylxcfs.sysfiles import cpulists
 from pylxcfs.view import CpuTimes, CpuView, ResourceView
 from tests.unit.kernel import Entry, Kernel, Refused

@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
+from pylxcfs.binds import CPU_DIRECTORY
 from pylxcfs.cgroup.types import Controller, Pressure
 from pylxcfs.host import HUGE_POOLS, HostSnapshot
-from pylxcfs.procfiles.table import CPU_DIRECTORY, VIRTUAL_FILES, Fallback, VirtualFile
+from pylxcfs.procfiles.table import VIRTUAL_FILES, Fallback, VirtualFile
 from pylxcfs.view import NOTHING_USED, ResourceView
 
 #: By name below /proc; the snapshot has an underscore for the slash.

@@ -1,170 +1,39 @@
 """Runs inside a machine with real cgroups and prints what containers there saw, as JSON.
 
 ``guest.py`` on cgroup v2 alone; ``guest.py mixed`` moves the CPU controllers to a v1 hierarchy first.
-Processes are made by fork: to start an interpreter takes long in user-mode-linux.
 """
 
-import ctypes
 import json
-import mmap
 import os
+import random
 import signal
-import subprocess
 import sys
-import threading
 import time
-import traceback
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-MIB = 1 << 20
-CLONE_NEWNS, CLONE_NEWCGROUP, CLONE_NEWPID = 0x20000, 0x2000000, 0x20000000
-MOUNT = Path("/run/pylxcfs-test")
-V2 = Path("/sys/fs/cgroup")
+from tests.machine.inside import (
+    CLONE_NEWCGROUP,
+    CLONE_NEWNS,
+    MIB,
+    MOUNT,
+    V2,
+    Container,
+    burn,
+    check,
+    direct_io,
+    kernel,
+    libc,
+    make,
+    put,
+    start_daemon,
+    stop_daemon,
+)
+from tests.machine.invariants import PASS, History, check_alone, check_meminfo, check_together
+
+#: More passes make no more of a test; user-mode-linux is slow when memory is short.
+PASSES, SECONDS = 150, 12
 V1_CPU = Path("/run/cpu")
-DISK = "/dev/ubda"
-libc = ctypes.CDLL(None, use_errno=True)
-
-
-def check(result: int) -> None:
-    """Raise what a system call says."""
-    if result < 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-
-
-def put(path: Path, value: object) -> None:
-    """Write a kernel file."""
-    path.write_text(f"{value}\n")
-
-
-def make(path: Path, **values: object) -> Path:
-    """Make a cgroup and set its files; ``__`` in a name is a dot."""
-    path.mkdir()
-    for name, value in values.items():
-        put(path / name.replace("__", "."), value)
-    return path
-
-
-class Container:
-    """Process 1 of new pid and mount namespaces, in a cgroup, which does what it is told."""
-
-    def __init__(self, *cgroups: Path) -> None:
-        """Start it in `cgroups`."""
-        down, self._say = os.pipe()
-        self._hear, up = os.pipe()
-        self._outer = os.fork()
-        if not self._outer:
-            self._begin(cgroups, down, up)
-        os.close(down)
-        os.close(up)
-        self._answers = os.fdopen(self._hear)
-        self.pid = int(self._answers.readline())
-
-    def ask(self, task: str, argument: str = "") -> str:
-        """Let it do one of its tasks."""
-        os.write(self._say, json.dumps([task, argument]).encode() + b"\n")
-        answer: str = json.loads(self._answers.readline())
-        return answer
-
-    def read(self, name: str) -> str:
-        """Return what it reads from one of our files."""
-        return self.ask("read", name)
-
-    def end(self) -> None:
-        """End it."""
-        os.kill(self._outer, signal.SIGKILL)
-        os.kill(self.pid, signal.SIGKILL)
-        os.waitpid(self._outer, 0)
-
-    def _begin(self, cgroups: tuple[Path, ...], down: int, up: int) -> NoReturn:
-        try:
-            for cgroup in cgroups:
-                put(cgroup / "cgroup.procs", os.getpid())
-            check(libc.unshare(CLONE_NEWPID | CLONE_NEWNS))
-            pid = os.fork()
-            if not pid:
-                self._serve(down, up)
-            os.write(up, f"{pid}\n".encode())
-            os.waitpid(pid, 0)
-        except BaseException:  # noqa: BLE001 - a forked child must not go on with the parent's work
-            traceback.print_exc()
-        os._exit(1)
-
-    @staticmethod
-    def _serve(down: int, up: int) -> NoReturn:
-        kept: list[object] = []
-        tasks: dict[str, Callable[[str], object]] = {
-            "read": lambda name: (MOUNT / "proc" / name).read_text(),
-            "burn": lambda seconds: burn(float(seconds)),
-            "fill": lambda mib: kept.append(fill(int(mib))),
-            "share": lambda mib: Path("/dev/shm/pylxcfs-test").write_bytes(b"x" * MIB * int(mib)),  # noqa: S108
-            "threads": lambda count: start_threads(int(count)),
-            "write": lambda mib: direct_io(int(mib)),
-        }
-        with os.fdopen(down) as orders:
-            for line in orders:
-                task, argument = json.loads(line)
-                answer = tasks[task](argument)
-                text = answer if isinstance(answer, str) else ""
-                os.write(up, json.dumps(text).encode() + b"\n")
-        os._exit(0)
-
-
-def burn(seconds: float) -> None:
-    """Use the CPU."""
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        pass
-
-
-def start_threads(count: int) -> None:
-    """Start threads that go on until the process ends: the first is busy, the others are asleep."""
-    for number in range(count):
-        threading.Thread(target=time.sleep if number else burn, args=(300,), daemon=True).start()
-
-
-def fill(mib: int) -> mmap.mmap:
-    """Take memory of its own: pages of zeros could be shared."""
-    memory = mmap.mmap(-1, mib * MIB, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    for offset in range(0, mib * MIB, 4096):
-        memory[offset] = 1 + offset % 251
-    return memory
-
-
-def direct_io(mib: int) -> None:
-    """Write to the disk past the page cache, so that it is counted to who writes, and read half of it."""
-    with mmap.mmap(-1, MIB) as buffer:
-        disk = os.open(DISK, os.O_RDWR | os.O_DIRECT)
-        for number in range(mib):
-            os.pwritev(disk, [buffer], number * MIB)
-        for number in range(mib // 2):
-            os.preadv(disk, [buffer], number * MIB)
-        os.close(disk)
-
-
-def kernel(cgroup: Path, *names: str) -> dict[str, str]:
-    """Return what the kernel says of a cgroup."""
-    return {name: (cgroup / name).read_text() for name in names if (cgroup / name).exists()}
-
-
-def start_daemon() -> subprocess.Popen[str]:
-    """Start pylxcfs and wait until it serves."""
-    MOUNT.mkdir()
-    command = [sys.executable, "-m", "pylxcfs.cli", "--cache-ttl", "0", str(MOUNT)]
-    daemon = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    while not (MOUNT / "proc/meminfo").exists():
-        if daemon.poll() is not None:
-            raise RuntimeError(daemon.stderr.read() if daemon.stderr else "")
-        time.sleep(0.02)
-    return daemon
-
-
-def stop_daemon(daemon: subprocess.Popen[str]) -> dict[str, Any]:
-    """Stop it; return how it ended and what it logged."""
-    daemon.terminate()
-    _, log = daemon.communicate(timeout=30)
-    return {"status": daemon.returncode, "log": log, "mounted": os.path.ismount(MOUNT)}
 
 
 def memory_facts() -> dict[str, Any]:
@@ -228,14 +97,15 @@ def cpu_facts(usage: Path, *cgroups: Path) -> dict[str, Any]:
     """Half a CPU, used up for a second; then as much time asleep."""
     began = time.monotonic()
     container = Container(*cgroups)
+    ready = time.monotonic()
 
     def look() -> dict[str, Any]:
-        return {
-            "stat": container.read("stat"),
-            "uptime": container.read("uptime"),
+        asked, before = time.monotonic(), usage.read_text()
+        shown = {name: container.read(name) for name in ("stat", "uptime")}
+        return shown | {
             "stat after": container.read("stat"),
-            "kernel": usage.read_text(),
-            "age": time.monotonic() - began,
+            "kernel": [before, usage.read_text()],
+            "age": [asked - ready, time.monotonic() - began],
         }
 
     facts = {"start": look()}
@@ -311,6 +181,40 @@ def late_facts() -> dict[str, Any]:
     return facts
 
 
+def invariant_facts() -> dict[str, Any]:
+    """Every invariant, in every pass, under load and with limits that are changed at random."""
+    own = make(V2 / "loaded", memory__max=64 * MIB)
+    container = Container(own)
+    container.ask("load", "/tmp/load")  # noqa: S108 - the guest's own
+    rng = random.Random(1)  # noqa: S311 - a sequence that can be repeated
+    history, compared = History(), 0
+    seen: dict[str, set[int]] = {}
+    passes = 0
+    until = time.monotonic() + SECONDS
+    while passes < PASSES and (time.monotonic() < until or passes < 20):
+        passes += 1
+        file, values = rng.choice(
+            [
+                ("memory.max", range(48 * MIB, 120 * MIB)),
+                ("memory.swap.max", range(1 * MIB, 60 * MIB)),
+                ("cpu.max", range(60_000, 200_000)),
+            ]
+        )
+        put(own / file, rng.choice(values))
+        readings = list(zip(PASS, json.loads(container.ask("pass")), strict=True))
+        check_alone(readings)
+        history.check(readings)
+        compared += check_together(readings)
+        for name, value in check_meminfo(readings[0][1]).items():
+            seen.setdefault(name, set()).add(value)
+    container.end()
+    return {
+        "passes": passes,
+        "compared": compared,
+        "different": {name: len(values) for name, values in seen.items()},
+    }
+
+
 def namespace_facts() -> dict[str, Any]:
     """A daemon in a cgroup namespace, with the host's mount and with one of its own."""
     from pylxcfs.assembly import assemble  # noqa: PLC0415 - after the daemon was started
@@ -352,6 +256,7 @@ def unified() -> dict[str, Any]:
         "load": load_facts(make(V2 / "load")),
         "late": late_facts(),
         "high": high_facts(),
+        "invariants": invariant_facts(),
         "daemon": stop_daemon(daemon),
         "namespace": namespace_facts(),
     }

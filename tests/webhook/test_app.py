@@ -2,6 +2,8 @@
 
 import json
 import logging
+import tracemalloc
+from collections.abc import Iterable, Iterator
 from typing import cast
 
 import pytest
@@ -20,29 +22,44 @@ from tests.webhook.reviews import patch_of, review
 _BODY = json.dumps(review(pod())).encode()
 
 
+class _Exchange:
+    """A client's request, piece by piece, and the answer to it."""
+
+    def __init__(self, messages: Iterable[dict[str, object]], **scope: object) -> None:
+        self._messages = iter(messages)
+        self._scope = {
+            "type": "http",
+            "scheme": "https",
+            "method": "POST",
+            "path": "/mutate",
+            "headers": [(b"content-type", b"application/json")],
+            **scope,
+        }
+        #: pieces taken
+        self.received = 0
+        #: what was sent, and how many pieces had been taken by then
+        self.sent: list[tuple[int, dict[str, object]]] = []
+
+    async def run(self, metrics: Metrics) -> tuple[int, bytes]:
+        """Return status and body."""
+        application = Application(Settings(), metrics, clock=lambda: 0.0, unready=str)
+        await application(cast("HTTPScope", self._scope), self._receive, self._send)
+        (_, start), *rest = self.sent
+        assert isinstance(start["status"], int)
+        assert [True] * (len(rest) - 1) + [False] == [message["more_body"] for _, message in rest]
+        return start["status"], b"".join(cast("bytes", message["body"]) for _, message in rest)
+
+    async def _receive(self) -> ASGIReceiveEvent:
+        self.received += 1
+        return cast("ASGIReceiveEvent", next(self._messages))
+
+    async def _send(self, event: ASGISendEvent) -> None:
+        self.sent.append((self.received, cast("dict[str, object]", event)))
+
+
 async def _post(metrics: Metrics, *messages: dict[str, object]) -> tuple[int, bytes]:
     """Send a review in pieces; return status and body."""
-    application = Application(Settings(), metrics, clock=lambda: 0.0, unready=str)
-    scope = {
-        "type": "http",
-        "scheme": "https",
-        "method": "POST",
-        "path": "/mutate",
-        "headers": [(b"content-type", b"application/json")],
-    }
-    waiting, sent = list(messages), []
-
-    async def receive() -> ASGIReceiveEvent:
-        return cast("ASGIReceiveEvent", waiting.pop(0))
-
-    async def send(event: ASGISendEvent) -> None:
-        sent.append(cast("dict[str, object]", event))
-
-    await application(cast("HTTPScope", scope), receive, send)
-    start, body = sent
-    assert isinstance(start["status"], int)
-    assert isinstance(body["body"], bytes)
-    return start["status"], body["body"]
+    return await _Exchange(messages).run(metrics)
 
 
 def _message(body: bytes, *, more: bool = False) -> dict[str, object]:
@@ -82,8 +99,38 @@ async def test_connection_is_closed() -> None:
     assert 400 == status
 
 
+@pytest.mark.parametrize(
+    "status, scope",
+    [
+        (404, {"path": "/"}),
+        (404, {"scheme": "http"}),
+        (405, {"method": "PUT"}),
+        (405, {"scheme": "http", "path": "/healthz"}),
+        (200, {"scheme": "http", "path": "/healthz", "method": "GET"}),
+        (415, {"headers": []}),
+        (413, {}),
+    ],
+)
+async def test_answer_waits_for_the_body(status: int, scope: dict[str, object]) -> None:
+    """Whatever the answer, the client has sent everything before: one that still sends would lose it."""
+    pieces = [_message(b" " * 1024**2, more=True)] * 9
+    exchange = _Exchange([*pieces, _message(b"")], **scope)
+    assert status == (await exchange.run(Metrics()))[0]
+    assert [10, 10] == [received for received, _ in exchange.sent]
+
+
 async def test_endless_body() -> None:
-    """What does not end is not read to the end."""
-    endless = [_message(b" " * 1024**2, more=True)] * 1000
-    status, _ = await _post(Metrics(), *endless)
-    assert 413 == status
+    """A body far too large is refused before its end, which is waited for all the same; it is not kept."""
+
+    def endless() -> Iterator[dict[str, object]]:
+        for _ in range(1000):
+            yield _message(bytes(1024**2), more=True)
+        yield {"type": "http.disconnect"}
+
+    exchange = _Exchange(endless())
+    tracemalloc.start()
+    assert 413 == (await exchange.run(Metrics()))[0]
+    _, most_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert [65, 65, 1001] == [received for received, _ in exchange.sent]
+    assert 12 * 1024**2 > most_bytes

@@ -5,7 +5,7 @@ import signal
 import socket
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import httpx
 import pytest
 import trio
 import trustme
+from h2.connection import H2Connection
 
 from tests.webhook.certificate_files import SecretVolume
 from tests.webhook.pods import pod
@@ -108,6 +109,37 @@ async def test_body_without_length(tmp_path: Path, volume: SecretVolume, authori
         assert 413 == (await _post(http, program, content=pieces(9))).status_code
 
 
+@pytest.mark.parametrize("http2", [True, False])
+@pytest.mark.parametrize(
+    "refusal",
+    [(415, 16, "text/plain"), (413, 16, "application/json"), (413, 80, "application/json")],
+)
+async def test_refused_client_still_sends(
+    tmp_path: Path,
+    volume: SecretVolume,
+    authority: trustme.CA,
+    refusal: tuple[int, int, str],
+    *,
+    http2: bool,
+) -> None:
+    """More than any buffer holds is sent; the client has its answer, and its connection for what follows."""
+    status, mebibytes, content_type = refusal
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(mebibytes):
+            yield bytes(1024**2)
+
+    async with _served(tmp_path, volume) as program, client(_trust(authority), http2=http2) as http:
+        refused = await _post(http, program, headers={"content-type": content_type}, content=pieces())
+        reviewed = await _post(http, program)
+        assert (status, 200) == (refused.status_code, reviewed.status_code)
+        ports = [
+            response.extensions["network_stream"].get_extra_info("client_addr")[1]
+            for response in (refused, reviewed)
+        ]
+        assert ports[0] == ports[1]
+
+
 async def test_garbage_on_the_wire(tmp_path: Path, volume: SecretVolume, authority: trustme.CA) -> None:
     """Broken TLS, broken HTTP, and clients that go away do no harm to others."""
     trust = _trust(authority)
@@ -141,6 +173,30 @@ async def test_garbage_on_the_wire(tmp_path: Path, volume: SecretVolume, authori
             send(data, http2)
         async with client(trust) as http:
             assert [] != patch_of((await _post(http, program)).content)
+
+
+async def test_error_in_a_connection(tmp_path: Path, volume: SecretVolume, authority: trustme.CA) -> None:
+    """What goes wrong within one connection ends that one, is logged, and disturbs no other."""
+    trust = _trust(authority)
+    trust.set_alpn_protocols(["h2"])
+    # hypercorn 0.18 takes a path for ASCII.
+    request = [(b":method", b"GET"), (b":scheme", b"https"), (b":authority", b"x"), (b":path", b"/\xff")]
+    h2 = H2Connection()
+    h2.initiate_connection()
+    h2.send_headers(1, request, end_stream=True)
+    async with _served(tmp_path, volume) as program, client(_trust(authority)) as other:
+        assert 200 == (await _post(other, program)).status_code
+        connection = await trio.open_tcp_stream("127.0.0.1", program.port)
+        async with trio.SSLStream(connection, trust, server_hostname=SERVER_NAME) as stream:
+            await stream.send_all(h2.data_to_send())
+            with suppress(trio.BrokenResourceError):
+                while await stream.receive_some():
+                    pass
+        await until(
+            "the line", lambda: bool(program.messages("connection")) or program.process.poll() is not None
+        )
+        assert ["UnicodeDecodeError"] == [line["error"] for line in program.messages("connection")]
+        assert 200 == (await _post(other, program)).status_code
 
 
 async def test_health_and_metrics(tmp_path: Path, volume: SecretVolume, authority: trustme.CA) -> None:
