@@ -93,7 +93,8 @@ def triggers() -> _Triggers:
 def polled(tmp_path: Path, content: _Counting, triggers: _Triggers) -> Kernel:
     """Ask a file system with triggers."""
     tree = Tree(VIRTUAL_FILES, HostTree(tmp_path), triggers=True)
-    return Kernel(FileSystem(tree, cast("ContentService", content), triggers))
+    passes = Passes(tmp_path / "passes")
+    return Kernel(FileSystem(tree, cast("ContentService", content), passes, triggers))
 
 
 def _refusal(call: Callable[[], object]) -> int:
