@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+from pylxcfs import __version__, statussocket
 from pylxcfs.config import Config
 from pylxcfs.errors import StartupError
 from pylxcfs.fuse import device
@@ -395,6 +396,7 @@ class Supervisor:
             self._notifier.tell("STOPPING=1", f"FDSTOREREMOVE=1\nFDNAME={name}")
             self._connection.unmount()
             self._state_file.remove()
+            statussocket.remove(self._config.state_directory)
         if self._current is not None:
             self._current.drain()
 
@@ -434,6 +436,7 @@ class Supervisor:
                 host_view=self._host_view,
                 replaced=self._replaced,
                 replacements=tuple(self._replacements),
+                program_version=__version__,
             )
         )
 

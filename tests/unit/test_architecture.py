@@ -11,8 +11,19 @@ _PACKAGE = Path(pylxcfs.__file__).parent
 
 #: From the kernel's words to the command lines: a module imports only from its own line or those above.
 _LAYERS = (
-    {"errors", "arguments", "binds", "config", "mountapi", "mountinfo", "personality", "starttime", "cgroup"},
-    {"restarts", "runstate", "supervision", "systemd"},
+    {
+        "errors",
+        "arguments",
+        "binds",
+        "config",
+        "mountapi",
+        "metrics",
+        "mountinfo",
+        "personality",
+        "starttime",
+        "cgroup",
+    },
+    {"restarts", "runstate", "statussocket", "supervision", "systemd"},
     {"hosttree", "hugepages", "pidfile", "loadaverage", "serverprocess"},
     {"host"},
     {"view"},
@@ -26,7 +37,8 @@ _LAYERS = (
     {"assembly", "fuse"},
     {"supervisor"},
     {"cli"},
-    {"webhook", "reattach"},
+    {"webhook", "reattach", "serverstatus"},
+    {"diagnosis"},
     {"server", "ctl"},
 )
 _PURE_CGROUP = (
@@ -44,6 +56,7 @@ _PURE_WEBHOOK = tuple(
 _PURE = (
     "view",
     "hugepages",
+    "metrics",
     "cputime",
     "loadaverage",
     "procfiles",
