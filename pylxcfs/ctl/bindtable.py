@@ -11,6 +11,7 @@ from typing import Final
 
 from pylxcfs.binds import DEFAULT_MOUNT_POINT
 from pylxcfs.config import DEFAULT_RUNTIME_DIR
+from pylxcfs.ctl.texttable import align
 from pylxcfs.reattach.actions import Action, Outcome, Request
 from pylxcfs.reattach.survey import State
 
@@ -80,11 +81,8 @@ def table(outcomes: Sequence[Outcome]) -> Iterator[str]:
         for o in outcomes
         if o.action is not Action.NOTHING or o.state not in _QUIET
     ]
-    if not rows:
-        return
-    widths = [max(map(len, column)) for column in zip(_HEAD, *rows, strict=True)]
-    for row in (_HEAD, *rows):
-        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+    if rows:
+        yield from align([_HEAD, *rows])
 
 
 def summary(outcomes: Sequence[Outcome]) -> str:

@@ -37,7 +37,7 @@ _LAYERS = (
     {"assembly", "fuse"},
     {"supervisor"},
     {"cli"},
-    {"webhook", "reattach", "serverstatus"},
+    {"webhook", "reattach", "runstatus", "serverstatus"},
     {"diagnosis"},
     {"server", "ctl"},
 )
@@ -53,6 +53,10 @@ _PURE_WEBHOOK = tuple(
     f"webhook.{name}"
     for name in ("settings", "pod", "rules", "selection", "patch", "verification", "review", "certificates")
 )
+_SUBJECTS = (
+    *("binds", "cgroups", "daemon", "finding", "kernel"),
+    *("mount", "python", "rivals", "runtimes", "security", "service"),
+)
 _PURE = (
     "view",
     "hugepages",
@@ -66,6 +70,7 @@ _PURE = (
     "supervision",
     "binds",
     "starttime",
+    *(f"diagnosis.{name}" for name in _SUBJECTS),
     "reattach.containername",
     "reattach.orders",
     *_PURE_CGROUP,
