@@ -43,7 +43,7 @@ _ADVICE: Final[Mapping[State, Mapping[State, str]]] = {
     State.SILENT: {
         State.ALIVE: "pylxcfsctl reattach --take-over puts ours in their place",
         State.DEAD: "pylxcfsctl detach for the kernel's own files",
-        State.SILENT: "get the mount to answer; pylxcfsctl detach gives the kernel's own files back until then",
+        State.SILENT: "get the mount to answer; pylxcfsctl detach gives the kernel's own back until then",
     },
 }
 _MEANING: Final = {

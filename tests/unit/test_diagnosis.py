@@ -269,7 +269,7 @@ def _bind(name: Name, state: State, target: str = "/proc/stat") -> BindFact:
             [_bind(_B, State.ALIVE)],
             State.SILENT,
             {"silent binds": "fail", "binds": "ok"},
-            "detach gives the kernel's own files back until then",
+            "detach gives the kernel's own back until then",
         ),
         (
             [_bind(_A, State.SILENT), _bind(_B, State.DEAD)],
