@@ -42,7 +42,7 @@ class Service:
         return content
 
     def device(self) -> str | None:
-        """Return the device number of the mount as all processes of the machine see it, None if there is none."""
+        """Return the device number of the mount that all processes of the machine see, None without one."""
         table = Path(f"/proc/{self.machine.init_pid}/mountinfo").read_bytes()
         found = [mount.device for mount in parse_mountinfo(table) if str(mount.mount_point) == MOUNT_POINT]
         return found[-1] if found else None

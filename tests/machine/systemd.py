@@ -20,6 +20,8 @@ _UNSHARE: Final = (
 )
 _ENTER: Final = ("--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root", "--wd")
 _ENVIRONMENT: Final = ("HOME=/root", "LANG=C.UTF-8", "PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+#: Where systemd, and the machine, has every hierarchy.
+_CGROUPS: Final = "/sys/fs/cgroup"
 #: What `systemctl is-system-running` says once all jobs of the start have ended.
 _UP: Final = frozenset({"running", "degraded"})
 
@@ -29,14 +31,17 @@ class EveryHierarchy(Cgroup):
 
     def __init__(self, name: str) -> None:
         """Create the group."""
-        for directory in root_directories():
-            (directory / name).mkdir(exist_ok=True)
+        # Not in what somebody has mounted elsewhere for a moment.
+        roots = [root for root in root_directories() if root.is_relative_to(_CGROUPS)]
+        self._directories = [root / name for root in roots]
+        for directory in self._directories:
+            directory.mkdir(exist_ok=True)
         super().__init__(name)
 
     @property
     def directories(self) -> list[Path]:
         """Every directory of the group."""
-        return [directory / self.name for directory in root_directories()]
+        return self._directories
 
 
 class SystemdMachine:
@@ -46,8 +51,6 @@ class SystemdMachine:
         """Describe the machine whose first process is `init_pid`; `group` is the root of its cgroups."""
         self.init_pid = init_pid
         self.group = group
-        #: For commands that no unit of the machine stands for.
-        self._commands = EveryHierarchy(f"{group.name}/commands")
 
     @property
     def enter(self) -> tuple[str, ...]:
@@ -59,7 +62,7 @@ class SystemdMachine:
 
     def try_run(self, *argv: str) -> subprocess.CompletedProcess[str]:
         """Run a command; return what it printed, both streams in one, and its exit status."""
-        command = joining(self._commands.directories, *self.enter, *argv)
+        command = joining(self.group.directories, *self.enter, *argv)
         return subprocess.run(
             command,
             check=False,
@@ -81,10 +84,10 @@ class SystemdMachine:
 
 
 @contextmanager
-def systemd_machine(directory: Path, name: str, *paths: Path) -> Iterator[SystemdMachine]:
+def systemd_machine(directory: Path, name: str, *paths: str) -> Iterator[SystemdMachine]:
     """Boot a machine in the empty `directory`, with `paths` visible in it, in a new cgroup `name`."""
     with cgroup(name, make=EveryHierarchy) as group:
-        command = joining(group.directories, *_UNSHARE, _INIT, str(directory), *map(str, paths))
+        command = joining(group.directories, *_UNSHARE, _INIT, str(directory), *paths)
         console = directory.with_suffix(".console")
         with console.open("wb") as output:
             outer = psutil.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)

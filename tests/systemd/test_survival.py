@@ -65,5 +65,5 @@ def test_readers_notice_nothing(
     )
     with capsys.disabled():
         print(  # noqa: T201 - the figure is what an operator wants to know
-            f"\n{happens.__name__.strip('_')}: {seen.reads} reads, longest {seen.longest_seconds * 1000:.0f} ms"
+            f"\nsystemd, {happens.__name__.strip('_')}: {seen.reads} reads, 0 failed, longest {seen.longest_seconds:.2f} s"
         )
