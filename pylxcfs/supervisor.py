@@ -104,6 +104,8 @@ class Supervisor:
             before = _NOTHING_BEFORE
         self._generation = before.generation
         self._host_view = before.host_view
+        #: Whether any server of ours has ever served.
+        self._has_served = False
         self._replaced = before.replaced
         self._replacements = deque(before.replacements, maxlen=_REMEMBERED)
         self._deaths = Deaths()
@@ -122,6 +124,7 @@ class Supervisor:
         self._memory_at = self._host_until = self._watchdog_at = 0.0
         #: Plants binds anew in running containers, or takes them away.
         self._rebinding: int | None = None
+        self._is_detaching = False
         #: Whether containers' binds are of an earlier mount.
         self._has_mounted = False
         #: Until when we wait for binds to be taken away; None while we are not told to stop.
@@ -200,8 +203,10 @@ class Supervisor:
                 return
             if pid == self._rebinding:
                 self._rebinding = None
-                if self._stop_by is not None:
+                if self._is_detaching:
                     self._leave()
+                elif self._stop_by is not None:
+                    self._detach()
             for server in (self._current, self._successor, *self._lingering):
                 if server is not None and server.pid == pid:
                     self._ended(server, os.waitstatus_to_exitcode(status))
@@ -306,6 +311,7 @@ class Supervisor:
     def _serves(self, server: ServerProcess) -> None:
         """Make known that a server has begun to serve."""
         name = f"server {server.pid} (generation {server.generation})"
+        self._has_served = True
         if self._gap is None:
             _log.info("serving %s", self._config.mount_point)
         else:
@@ -373,6 +379,11 @@ class Supervisor:
             return
         self._current = None
         start = self._deaths.next_start
+        if start.host_view and not self._has_served and self._notifier.is_heard:
+            # The service manager keeps the connection, tries again, and knows what to do when it gives up.
+            _log.error("no server of the installed code comes to serve; ending")
+            self._exit_status = 1
+            return
         if start.host_view:
             _log.error(
                 "servers keep dying at once: all see the host for %.0f s; next try in %.1f s",
@@ -411,9 +422,16 @@ class Supervisor:
         else:
             self._notifier.tell("STOPPING=1")
             self._stop_by = time.monotonic() + _DETACH_SECONDS
-            self._rebind("detach")
+            # If binds are just being planted: what is planted later than it is looked for would stay.
             if self._rebinding is None:
-                self._leave()
+                self._detach()
+
+    def _detach(self) -> None:
+        """Have our binds taken away, and leave after that."""
+        self._is_detaching = True
+        self._rebind("detach")
+        if self._rebinding is None:
+            self._leave()
 
     def _leave(self) -> None:
         """Unmount, now that no container has a file of ours."""
