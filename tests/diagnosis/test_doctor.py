@@ -10,7 +10,7 @@ from typing import Final
 
 from tests.machine.asking import Answer, ask, ask_text, runtime_directory
 from tests.machine.container import Container
-from tests.machine.daemon import REPOSITORY, Daemon, pylxcfs_command
+from tests.machine.daemon import REPOSITORY, Daemon, file_system_name, pylxcfs_command
 from tests.machine.mounts import mounts_under, unmount_under
 from tests.machine.operator import Site
 from tests.machine.waiting import wait_for
@@ -134,7 +134,9 @@ def test_namespace_of_its_own(new_directory: Callable[[str], Path]) -> None:
     """A daemon that mounts where nobody sees it is found out."""
     mount_point = new_directory("unseen")
     runtime = new_directory("unseen.run")
-    command = pylxcfs_command("--runtime-dir", runtime, mount_point)
+    # A name of its own, and no hand in others' containers.
+    options = ("-o", f"fsname={file_system_name(mount_point)}", "--disable-reattach")
+    command = pylxcfs_command("--runtime-dir", runtime, *options, mount_point)
     log = runtime / "log"
     with log.open("wb") as output:
         process = subprocess.Popen(

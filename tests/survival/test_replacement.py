@@ -6,6 +6,7 @@ import random
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,60 +16,13 @@ import psutil
 import pytest
 
 from tests.machine.cgroups import MIB, Limits
-from tests.machine.container import FILES, Container
+from tests.machine.container import Container
 from tests.machine.daemon import Daemon
+from tests.machine.reader import reader
 from tests.machine.waiting import wait_for
 
 StartDaemon = Callable[..., Daemon]
 
-#: Reads all files again and again, one of them in pieces, until its input ends; then tells what it saw.
-_READER: Final = """
-import json, os, select, sys, time
-names = sys.argv[1:]
-reads = failed = torn = back = 0
-longest = 0.0
-before = {}
-problems = []
-while not select.select([sys.stdin], [], [], 0)[0]:
-    for name in names:
-        started = time.monotonic()
-        try:
-            fd = os.open(f"/proc/{name}", os.O_RDONLY)
-            size = 512 if name in ("stat", "meminfo") else 65536
-            content = b""
-            while piece := os.read(fd, size):
-                content += piece
-            os.close(fd)
-        except OSError as error:
-            failed += 1
-            problems.append(repr(error))
-            continue
-        longest = max(longest, time.monotonic() - started)
-        reads += 1
-        lines = content.decode().splitlines()
-        # A container without block I/O has no device.
-        whole = content.endswith(b"\\n") or (name == "diskstats" and not content)
-        if name == "meminfo":
-            fields = {l.split(":")[0] for l in lines}
-            whole = whole and lines[0].startswith("MemTotal:") and len(fields) == len(lines)
-            whole = whole and all(len(l.split()) in (2, 3) for l in lines)
-        elif name == "stat":
-            cpus = [l.split() for l in lines if l.startswith("cpu")]
-            total = [int(n) for n in cpus[0][1:]]
-            whole = whole and total == [sum(int(c[i + 1]) for c in cpus[1:]) for i in range(len(total))]
-            last = before.get("stat", [0] * len(total))
-            if any(new < old for new, old in zip(total, last)):
-                back += 1
-                problems.append(f"{last} -> {total}")
-            before["stat"] = total
-        elif name == "uptime":
-            whole = whole and len(content.split()) == 2
-        if not whole:
-            torn += 1
-            problems.append(f"{name} {content!r}")
-seen = dict(reads=reads, failed=failed, torn=torn, back=back, longest=longest, problems=problems[:2])
-print(json.dumps(seen))
-"""
 _KILLS: Final = 50
 _REPLACEMENTS: Final = 20
 
@@ -103,13 +57,7 @@ def test_readers_notice_nothing(
     order: list[signal.Signals] = [*kills, *[signal.SIGUSR1] * _REPLACEMENTS]
     rng.shuffle(order)
     with ExitStack() as stack:
-        readers = [
-            stack.enter_context(
-                container.start(sys.executable, "-I", "-S", "-u", "-c", _READER, *sorted(FILES))
-            )
-            for container in containers
-            for _ in range(2)
-        ]
+        readers = [stack.enter_context(reader(container)) for container in containers for _ in range(2)]
         for number, sent in enumerate(order):
             state = _state(daemon)
             if sent is signal.SIGUSR1:
@@ -119,41 +67,47 @@ def test_readers_notice_nothing(
             _wait_for_next(daemon, state["generation"])
             # Every now and then one lives for long enough not to look like a crash loop.
             wait_for("time passes", _after(1.1 if number % 4 == 3 else rng.uniform(0.02, 0.3)))
-        seen = []
-        for reader in readers:
-            output, _ = reader.communicate("stop\n")
-            seen.append(json.loads(output))
+        seen = [each.stop() for each in readers]
     for one in seen:
-        assert (0, 0, 0) == (one["failed"], one["torn"], one["back"]), (one["problems"], daemon.log)
-        assert one["reads"] > len(order)
+        assert 0 == one.wrong, (one.problems, daemon.log)
+        assert one.reads > len(order)
     with capsys.disabled():
         print(  # noqa: T201 - the figure is what an operator wants to know
-            f"\n{sum(one['reads'] for one in seen)} reads, {_KILLS} deaths, {_REPLACEMENTS} hand-overs: "
-            f"0 failed, 0 torn, longest stall {max(one['longest'] for one in seen):.2f} s"
+            f"\n{sum(one.reads for one in seen)} reads, {_KILLS} deaths, {_REPLACEMENTS} hand-overs: "
+            f"0 failed, 0 torn, longest stall {max(one.longest_seconds for one in seen):.2f} s"
         )
     daemon.stop()
 
 
 def _after(seconds: float) -> Callable[[], bool]:
-    import time  # noqa: PLC0415
-
     until = time.monotonic() + seconds
     return lambda: time.monotonic() >= until
 
 
-def test_supervisor_killed_alone(start_daemon: StartDaemon) -> None:
-    """A server whose supervisor is killed becomes one, on the same mount; nobody is left unwatched."""
+@pytest.mark.parametrize("deaf_seconds", [0.0, 1.0])
+def test_supervisor_killed_alone(start_daemon: StartDaemon, deaf_seconds: float) -> None:
+    """A server whose supervisor is killed becomes one, on the same mount; nobody is left unwatched.
+
+    Also if the supervisor had not heard its last words: then the end of the socket looks different.
+    """
     daemon = start_daemon()
     before = _state(daemon)
     with (daemon.proc / "meminfo").open() as file:
         assert file.readline()
+        if deaf_seconds:
+            daemon.process.send_signal(signal.SIGSTOP)
+            wait_for("words are not heard", _after(deaf_seconds))
         os.kill(daemon.process.pid, signal.SIGKILL)
         daemon.process.wait()
-        wait_for("it has a new server", lambda: _state(daemon)["generation"] > before["generation"])
+        try:
+            wait_for("it has a new server", lambda: _state(daemon)["generation"] > before["generation"])
+        except AssertionError as error:
+            error.add_note(daemon.log)
+            raise
         file.seek(0)
         assert file.read().startswith("MemTotal:")
     after = _state(daemon)
-    assert before["server_pid"] == after["supervisor_pid"]
+    assert before["server_pid"] == after["supervisor_pid"], daemon.log
     assert before["device"] == after["device"]
     supervisor = psutil.Process(after["supervisor_pid"])
     assert [after["server_pid"]] == [child.pid for child in supervisor.children()]

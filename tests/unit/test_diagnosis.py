@@ -142,7 +142,7 @@ def test_daemon(status: RunStatus, expected: dict[str, str], words: str) -> None
         ({"answer": errno.ENOTCONN}, {"mount": "fail", "propagation": "ok"}, "is dead"),
         ({"answer": errno.EACCES}, {"mount": "fail", "propagation": "ok"}, "EACCES"),
         ({"mount": None, "seen_by_supervisor": False}, {"mount": "fail"}, "has nothing mounted"),
-        ({"mount": replace(_OURS, fs_type="tmpfs", source="t")}, {"mount": "fail"}, "tmpfs (t)"),
+        ({"mount": _OURS._replace(fs_type="tmpfs", source="t")}, {"mount": "fail"}, "tmpfs (t)"),
         ({"mount": None, "seen_by_supervisor": True}, {"mount": "fail"}, "PrivateMounts="),
         (
             {"seen_by_init": False},
@@ -151,7 +151,7 @@ def test_daemon(status: RunStatus, expected: dict[str, str], words: str) -> None
         ),
         ({"seen_by_init": None, "parent": None}, {"mount": "ok"}, ""),
         (
-            {"parent": replace(_ROOT, shared=None)},
+            {"parent": _ROOT._replace(shared=None)},
             {"mount": "ok", "propagation": "warn"},
             "mount --make-rshared /",
         ),
