@@ -44,8 +44,8 @@ _START_SECONDS: Final = 60.0
 _DRAIN_SECONDS: Final = 2.0
 _REAP_SECONDS: Final = 0.2
 _MEMORY_SECONDS: Final = 5.0
-#: How long we wait at the end for binds to be taken out of containers.
-_DETACH_SECONDS: Final = 20.0
+#: How long we wait at the end for binds to be planted in containers, or taken out of them.
+_REBIND_SECONDS: Final = 20.0
 _REMEMBERED: Final = 50
 _STOP_SIGNALS: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 _SIGNALS: Final = (*_STOP_SIGNALS, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCHLD)
@@ -126,6 +126,8 @@ class Supervisor:
         #: Plants binds anew in running containers, or takes them away.
         self._rebinding: int | None = None
         self._is_detaching = False
+        #: Whether the mount stays when we go.
+        self._is_kept = False
         #: Whether containers' binds are of an earlier mount.
         self._has_mounted = False
         #: Until when we wait for binds to be taken away; None while we are not told to stop.
@@ -251,7 +253,7 @@ class Supervisor:
             self._deaths = Deaths()
             self._replace("containers are looked at again")
         if self._stop_by is not None and now > self._stop_by:
-            _log.error("binds in containers are not all taken away after %.0f s; unmounting", _DETACH_SECONDS)
+            _log.error("binds in containers: not done after %.0f s; leaving", _REBIND_SECONDS)
             self._leave()
         if self._watchdog_seconds is not None and now >= self._watchdog_at:
             self._watchdog_at = now + self._watchdog_seconds / 3
@@ -417,27 +419,30 @@ class Supervisor:
         """Begin to leave: for good, or with the connection kept for whoever is started next."""
         if self._connection is None or self._stop_by is not None:
             self._leave()
-        elif self._notifier.is_heard and is_being_restarted(Path("/proc/self/cgroup").read_text()):
+            return
+        self._stop_by = time.monotonic() + _REBIND_SECONDS
+        self._is_kept = self._notifier.is_heard and is_being_restarted(Path("/proc/self/cgroup").read_text())
+        if self._is_kept:
             _log.info("the service manager keeps the connection for the next start")
-            self._exit_status = 0
         else:
             self._notifier.tell("STOPPING=1")
-            self._stop_by = time.monotonic() + _DETACH_SECONDS
-            # If binds are just being planted: what is planted later than it is looked for would stay.
-            if self._rebinding is None:
-                self._detach()
+        # Binds that are just being planted are planted to the end: those that it misses and those that come
+        # too late to be taken away, would be nobody's any more.
+        if self._rebinding is None:
+            self._detach()
 
     def _detach(self) -> None:
-        """Have our binds taken away, and leave after that."""
-        self._is_detaching = True
-        self._rebind("detach")
+        """Have our binds taken away if the mount is not to stay, and leave after that."""
+        self._is_detaching = not self._is_kept
+        if self._is_detaching:
+            self._rebind("detach")
         if self._rebinding is None:
             self._leave()
 
     def _leave(self) -> None:
-        """Unmount, now that no container has a file of ours."""
+        """Unmount, now that no container has a file of ours, or leave the mount to the next supervisor."""
         self._exit_status = 0
-        if self._connection is None:
+        if self._connection is None or self._is_kept:
             return
         name = STORE_NAME + self._connection.minor
         self._notifier.tell(f"FDSTOREREMOVE=1\nFDNAME={name}")

@@ -1,12 +1,15 @@
 """Whatever happens to the service, containers go on reading."""
 
 from collections.abc import Callable
+from typing import Final
 
 import pytest
 
 from tests.machine.container import Container
 from tests.machine.reader import reader
 from tests.machine.service import Service
+
+_LIMIT_KB: Final = str(100 * 1024)
 
 
 def _kill(service: Service, *options: str) -> None:
@@ -59,11 +62,11 @@ def test_readers_notice_nothing(
         seen = reading.stop()
     after = service.state()
     assert (0, device) == (seen.wrong, service.device()), (seen.problems, service.journal())
+    assert _LIMIT_KB == web.read("meminfo").split()[1]
     assert counted + restarts == int(service.show("NRestarts"))
     assert f"server {after['server_pid']} (generation {after['generation']}) serves" == service.show(
         "StatusText"
     )
+    name, stall = happens.__name__.strip("_"), seen.longest_seconds
     with capsys.disabled():
-        print(  # noqa: T201 - the figure is what an operator wants to know
-            f"\nsystemd, {happens.__name__.strip('_')}: {seen.reads} reads, 0 failed, longest {seen.longest_seconds:.2f} s"
-        )
+        print(f"\nsystemd, {name}: {seen.reads} reads, 0 failed, longest {stall:.2f} s")  # noqa: T201 - a figure
