@@ -3,12 +3,11 @@
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from tests.machine.asking import Answer, ask, ask_text, runtime_directory
+from tests.machine.asking import Answer, ask, ask_text, runtime_directory, stopped
 from tests.machine.container import Container
 from tests.machine.daemon import REPOSITORY, Daemon, file_system_name, pylxcfs_command
 from tests.machine.mounts import mounts_under, unmount_under
@@ -30,20 +29,6 @@ def _in_namespace(script: str) -> tuple[str, ...]:
 def _examine(site: Site, within: tuple[str, ...] = ()) -> Answer:
     options = ("--mount-point", str(site.mount_point), "--fsname", site.fsname)
     return ask(site.daemon, "doctor", *options, within=within)
-
-
-@contextmanager
-def _stopped(daemon: Daemon) -> Iterator[None]:
-    """Stop server and supervisor, as a debugger or an operator does."""
-    server: int = ask(daemon, "status").document["processes"]["server"]["pid"]
-    pids = (daemon.process.pid, server)
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for pid in pids:
-            os.kill(pid, signal.SIGCONT)
 
 
 def _wait_until_told(daemon: Daemon) -> None:
@@ -77,7 +62,7 @@ def test_healthy(site: Site, make_bound: Callable[..., Container]) -> None:
 def test_stopped(site: Site) -> None:
     """Supervisor and server that are stopped are found while a reader waits; the doctor does not."""
     _wait_until_told(site.daemon)
-    with _stopped(site.daemon):
+    with stopped(site.daemon):
         reader = subprocess.Popen(["cat", site.mount_point / "proc/meminfo"], stdout=subprocess.DEVNULL)
         syscall = Path(f"/proc/{reader.pid}/wchan")
         wait_for("a reader waits", lambda: "fuse" in syscall.read_text() or "request" in syscall.read_text())

@@ -1,8 +1,11 @@
 """pylxcfsctl's own account of a daemon: status and doctor."""
 
 import json
+import os
+import signal
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,3 +57,17 @@ def ask(daemon: Daemon, command: str, *options: str, within: Iterable[str] = ())
     done = ask_text(daemon, command, "--json", *options, within=within)
     assert done.stderr == ""
     return Answer(done.returncode, json.loads(done.stdout))
+
+
+@contextmanager
+def stopped(daemon: Daemon) -> Iterator[None]:
+    """Stop server and supervisor, as a debugger or an operator does."""
+    server: int = ask(daemon, "status").document["processes"]["server"]["pid"]
+    pids = (daemon.process.pid, server)
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
