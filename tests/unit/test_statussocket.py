@@ -1,9 +1,11 @@
 """The socket by which a server tells of itself."""
 
+import contextlib
 import os
 import socket
 import stat
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -62,6 +64,24 @@ def test_nobody_answers(tmp_path: Path) -> None:
     """A server that hangs is not waited for longer than wanted."""
     with statussocket.listen(tmp_path), pytest.raises(TimeoutError):
         statussocket.ask(tmp_path, 0.05)
+
+
+def test_an_answer_without_end(tmp_path: Path) -> None:
+    """A server that goes on and on, slowly, is not waited for longer than wanted either."""
+
+    def drip(listening: socket.socket) -> None:
+        connection, _ = listening.accept()
+        with connection, contextlib.suppress(OSError):
+            for _ in range(200):
+                connection.sendall(b"x")
+                time.sleep(0.01)
+
+    with statussocket.listen(tmp_path) as listening:
+        thread = threading.Thread(target=drip, args=(listening,))
+        thread.start()
+        with pytest.raises(TimeoutError):
+            statussocket.ask(tmp_path, 0.2)
+        thread.join()
 
 
 def test_nobody_listens(tmp_path: Path) -> None:
