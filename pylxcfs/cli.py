@@ -11,7 +11,13 @@ from typing import Final
 
 from pylxcfs import __version__, supervisor
 from pylxcfs.arguments import OneLineParser
-from pylxcfs.config import DEFAULT_CACHE_TTL_SECONDS, DEFAULT_RUNTIME_DIR, Config, ViewConfig
+from pylxcfs.config import (
+    DEFAULT_CACHE_TTL_SECONDS,
+    DEFAULT_MAX_MEMORY,
+    DEFAULT_RUNTIME_DIR,
+    Config,
+    ViewConfig,
+)
 from pylxcfs.errors import StartupError
 from pylxcfs.fuse.connection import parse_mount_options
 
@@ -45,6 +51,13 @@ def _seconds(text: str) -> float:
     if not (math.isfinite(value) and value >= 0):
         raise argparse.ArgumentTypeError(f"not a number of seconds (0 or more): {text!r}")
     return value
+
+
+def _mebibytes(text: str) -> int:
+    """Convert an option's value in MiB to bytes."""
+    if not (text.isascii() and text.isdigit() and int(text)):
+        raise argparse.ArgumentTypeError(f"not a number of MiB (1 or more): {text!r}")
+    return int(text) << 20
 
 
 def _path(text: str) -> Path:
@@ -111,6 +124,13 @@ def _build_parser() -> OneLineParser:
         default=DEFAULT_CACHE_TTL_SECONDS,
         help="how long content may be served again; 0 renders every time (default: %(default)s)",
     )
+    parser.add_argument(
+        "--max-memory",
+        metavar="MIB",
+        type=_mebibytes,
+        default=DEFAULT_MAX_MEMORY,
+        help=f"replace a server that has more memory (default: {DEFAULT_MAX_MEMORY >> 20})",
+    )
     parser.add_argument("--log-level", choices=_LOG_LEVELS, default="info", help="default: %(default)s")
     parser.add_argument(
         "-d",
@@ -154,6 +174,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> Config:
         runtime_dir=arguments.runtime_dir,
         pidfile=arguments.pidfile,
         log_level=arguments.log_level.upper(),
+        max_memory=arguments.max_memory,
         psi_poll=arguments.enable_psi_poll,
         reattach=not arguments.disable_reattach,
     )

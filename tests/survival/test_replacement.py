@@ -149,6 +149,17 @@ def test_broken_upgrade(start_daemon: StartDaemon, monkeypatch: pytest.MonkeyPat
     daemon.stop()
 
 
+def test_too_much_memory(start_daemon: StartDaemon) -> None:
+    """A server that has more memory than it may is replaced as if somebody had asked for it."""
+    daemon = start_daemon("--max-memory", "1")
+    before = _state(daemon)
+    after = _wait_for_next(daemon, before["generation"])
+    assert before["device"] == after["device"]
+    assert after["replacements"][-1][1].endswith(" MiB of memory")
+    assert "killed" not in daemon.log
+    daemon.stop()
+
+
 def test_small_supervisor(start_daemon: StartDaemon) -> None:
     """The supervisor has not imported what only the server needs."""
     daemon = start_daemon()
