@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pylxcfs.binds import DEFAULT_MOUNT_POINT
-from pylxcfs.config import DEFAULT_RUNTIME_DIR
+from pylxcfs.ctl.whichdaemon import add_fsname, add_runtime_dir
 from pylxcfs.diagnosis.finding import Finding, Verdict
 
 #: Of the document that --json prints.
@@ -34,19 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help=f"where pylxcfs should serve (default: where it says that it does, or {DEFAULT_MOUNT_POINT})",
     )
-    parser.add_argument(
-        "--runtime-dir",
-        metavar="DIR",
-        type=Path,
-        default=DEFAULT_RUNTIME_DIR,
-        help="the daemon's --runtime-dir (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--fsname",
-        metavar="NAME",
-        help="what the binds' file system is called, if it was mounted with -o fsname=NAME "
-        "(default: as the one on the mount point)",
-    )
+    add_runtime_dir(parser)
+    add_fsname(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -5,13 +5,12 @@ import json
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pylxcfs import __version__
-from pylxcfs.config import DEFAULT_RUNTIME_DIR
 from pylxcfs.ctl.texttable import align
 from pylxcfs.ctl.units import duration, mebibytes, moment, short_time
+from pylxcfs.ctl.whichdaemon import add_runtime_dir
 from pylxcfs.metrics import FileStatus, ServerStatus
 
 if TYPE_CHECKING:
@@ -33,13 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.epilog = EPILOG
     parser.add_argument("--json", action="store_true", help="as one JSON object")
-    parser.add_argument(
-        "--runtime-dir",
-        metavar="DIR",
-        type=Path,
-        default=DEFAULT_RUNTIME_DIR,
-        help="the daemon's --runtime-dir (default: %(default)s)",
-    )
+    add_runtime_dir(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
