@@ -80,7 +80,7 @@ class Resolver:
         """Tell whether a reader has a 32-bit personality; not if gone, or not to be traced (Yama)."""
         try:
             return self._processes.is_linux32(pid)
-        except OSError:
+        except (OSError, ParseError):
             return False
 
     def forget(self, container: Container) -> None:

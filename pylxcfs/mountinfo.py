@@ -36,7 +36,8 @@ class Mount:
 def parse_mountinfo(content: bytes) -> list[Mount]:
     """Parse a mountinfo file; a line that is none is left out."""
     mounts = []
-    for line in content.splitlines():
+    # Not splitlines: the kernel escapes a newline in what a container has named, and no other line separator.
+    for line in content.split(b"\n"):
         # "36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw": the optional fields end at "-".
         front, _, back = line.partition(b" - ")
         fields, kind = front.split(b" "), back.split(b" ")

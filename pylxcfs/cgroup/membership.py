@@ -12,7 +12,8 @@ def parse_membership(path: str, text: bytes) -> CgroupPaths:
     part of the path.
     """
     paths: dict[str, CgroupPath] = {}
-    for line in text.decode(errors="surrogateescape").splitlines():
+    # Not splitlines: a container may give a cgroup a name with any line separator but the kernel's.
+    for line in text.decode(errors="surrogateescape").removesuffix("\n").split("\n"):
         try:
             _id, names, cgroup = line.split(":", 2)
         except ValueError as error:

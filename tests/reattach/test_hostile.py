@@ -77,6 +77,19 @@ def test_a_fresh_proc_over_it(site: Site, make_bound: MakeBound) -> None:
     assert kernel_places(container.init_pid) == before
 
 
+def test_a_mount_that_ends_its_line(site: Site, make_bound: MakeBound) -> None:
+    """A mount whose source has a line separator that the kernel does not escape is seen all the same."""
+    container = make_bound(files=("meminfo",))
+    site.replace()
+    container.run("mount", "-t", "tmpfs", "a\rb", "/sys")
+    container.run("mkdir", "-p", CPU)
+    report = site.ctl("reattach", "--container", container.group.name)
+    (reason,) = (row.reason for row in report.rows if row.file == CPU)
+    assert reason == "a tmpfs is mounted there, not the kernel's file of that name"
+    assert report.of("/proc/meminfo") == ("dead", "planted")
+    assert CPU not in own_mounts(container.init_pid, site.fsname)
+
+
 @pytest.mark.parametrize("verb", [Verb.PLANT, Verb.DETACH])
 def test_mounted_over_between_look_and_deed(site: Site, make_bound: MakeBound, verb: Verb) -> None:
     """What a container mounts over a file of ours after we have looked is respected all the same."""

@@ -11,7 +11,8 @@ _PACKAGE = Path(pylxcfs.__file__).parent
 
 #: From the kernel's words to the command lines: a module imports only from its own line or those above.
 _LAYERS = (
-    {"errors", "arguments", "binds", "config", "mountapi", "mountinfo", "personality", "starttime", "cgroup"},
+    {"errors", "arguments", "binds", "config", "mountapi", "mountinfo", "cgroup"},
+    {"personality", "starttime", "taskstatus"},
     {"restarts", "runstate", "supervision", "systemd"},
     {"hosttree", "hugepages", "pidfile", "loadaverage", "serverprocess"},
     {"host"},
@@ -53,6 +54,7 @@ _PURE = (
     "supervision",
     "binds",
     "starttime",
+    "taskstatus",
     "reattach.containername",
     "reattach.orders",
     *_PURE_CGROUP,
