@@ -9,6 +9,8 @@ from typing import Final
 from pylxcfs.cgroup.types import ParseError
 
 _NSPID: Final = b"NSpid:"
+#: PID_MAX_LIMIT, include/linux/threads.h.
+_PID_MAX: Final = 1 << 22
 
 
 def parse_state(stat: bytes) -> str:
@@ -31,6 +33,6 @@ def parse_pids(status: bytes) -> Sequence[int]:
                 numbers = [int(number) for number in line.removeprefix(_NSPID).split()]
             except ValueError as error:
                 raise ParseError("/proc/PID/status", line) from error
-            if numbers:
+            if numbers and 0 < min(numbers) <= max(numbers) <= _PID_MAX:
                 return numbers
     raise ParseError("/proc/PID/status", b"no NSpid")

@@ -54,7 +54,7 @@ def test_inner_pid_of_one_that_forges_it(processes: Processes, tmp_path: Path, n
     assert 9 == processes.find_inner_pid([103], 100)
 
 
-@pytest.mark.parametrize("status", ["", "NSpid:\n", "NSpid:\tx\n"])
+@pytest.mark.parametrize("status", ["", "NSpid:\n", "NSpid:\tx\n", "NSpid:\t103\t-9\n"])
 def test_inner_pid_of_one_that_cannot_be_told(processes: Processes, tmp_path: Path, status: str) -> None:
     """A status without the line, or with a damaged one, is passed over."""
     (tmp_path / "proc/103/status").write_text(status)
