@@ -13,8 +13,8 @@ _PACKAGE = Path(pylxcfs.__file__).parent
 _LAYERS = (
     {"errors", "arguments", "binds", "config", "mountapi", "mountinfo", "cgroup"},
     {"personality", "starttime", "taskstatus"},
-    {"restarts", "runstate", "supervision", "systemd"},
-    {"hosttree", "hugepages", "pidfile", "loadaverage", "serverprocess"},
+    {"restarts", "statefile", "supervision", "systemd"},
+    {"hosttree", "hugepages", "pidfile", "loadaverage", "runstate", "serverprocess"},
     {"host"},
     {"view"},
     {"cputime", "processes", "sysfiles", "loadstate"},
