@@ -14,6 +14,7 @@ from pylxcfs.arguments import OneLineParser
 from pylxcfs.config import DEFAULT_CACHE_TTL_SECONDS, DEFAULT_RUNTIME_DIR, Config, ViewConfig
 from pylxcfs.errors import StartupError
 from pylxcfs.fuse.connection import parse_mount_options
+from pylxcfs.repetition import RepetitionFilter
 
 _LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 
@@ -157,6 +158,7 @@ def set_up_logging(level: str) -> None:
     """Log to stderr what is at least as grave as `level`."""
     handler = logging.StreamHandler()
     handler.setFormatter(_LogFormatter())
+    handler.addFilter(RepetitionFilter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
 
 

@@ -11,7 +11,7 @@ _PACKAGE = Path(pylxcfs.__file__).parent
 
 #: From the kernel's words to the command lines: a module imports only from its own line or those above.
 _LAYERS = (
-    {"errors", "arguments", "binds", "config", "mountapi", "mountinfo", "cgroup"},
+    {"errors", "arguments", "repetition", "binds", "config", "mountapi", "mountinfo", "cgroup"},
     {"personality", "starttime", "taskstatus"},
     {"restarts", "statefile", "supervision", "systemd"},
     {"hosttree", "hugepages", "pidfile", "loadaverage", "runstate", "serverprocess"},
