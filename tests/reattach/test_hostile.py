@@ -176,6 +176,59 @@ def test_link_in_place_of_a_detached_bind(
     assert str(victim) not in mount_table(container.init_pid)
 
 
+@pytest.mark.parametrize(
+    "plant", ["ln -s {victim} {target}", "mkfifo {target}", "mknod {target} c 1 8", "mkdir {target}"]
+)
+def test_something_else_in_place_of_a_file(
+    site: Site, make_bound: MakeBound, new_directory: Callable[[str], Path], plant: str
+) -> None:
+    """A link, a FIFO, a device or a directory where a file should be is neither followed, opened nor covered."""
+    container = make_bound(files=())
+    victim = new_directory("victim") / "shadow"
+    victim.touch()
+    container.run("mount", "-t", "tmpfs", "none", "/proc")
+    container.run("sh", "-c", plant.format(victim=victim, target="/proc/meminfo"))
+    before = [place for place in kernel_places(container.init_pid) if CPU not in place]
+    report = site.ctl("reattach", "--container", container.group.name)
+    assert report.of("/proc/meminfo") == ("none", "left alone")
+    assert before == [place for place in kernel_places(container.init_pid) if CPU not in place]
+    assert str(victim) not in mount_table(container.init_pid)
+
+
+#: Swaps what is in the place of a file as fast as it can: a link, a file of its own, the kernel's own.
+_RACING: Final = """
+while :; do
+    mount -t tmpfs none /proc 2>/dev/null && ln -s "$1" /proc/meminfo
+    rm -f /proc/meminfo; touch /proc/meminfo
+    umount /proc 2>/dev/null
+    mount --bind /etc/hostname /proc/meminfo 2>/dev/null
+    umount /proc/meminfo 2>/dev/null
+done
+"""
+
+
+def test_a_container_that_races(
+    site: Site, make_bound: MakeBound, new_directory: Callable[[str], Path]
+) -> None:
+    """Whatever a container swaps in while its files are planted, nothing lands outside of its own places."""
+    container = make_bound(files=())
+    other = make_bound(files=("meminfo",))
+    victim = new_directory("victim") / "shadow"
+    victim.write_text("secret")
+    racer = container.start("sh", "-c", _RACING, "race", str(victim))
+    try:
+        for _ in range(5):
+            site.ctl("reattach", "--container", container.group.name)
+            site.ctl("detach")
+            assert str(victim) not in mount_table(container.init_pid)
+            assert victim.read_text() == "secret"
+    finally:
+        container.kill()
+        racer.communicate()
+    assert site.ctl("reattach").of("/proc/meminfo") == ("missing", "planted")
+    assert "/proc/meminfo" in own_mounts(other.init_pid, site.fsname)
+
+
 def test_another_file_of_proc_under_the_name(site: Site, make_bound: MakeBound) -> None:
     """A /proc that is not the root of a procfs is not believed to have the kernel's files."""
     container = make_bound(files=())

@@ -37,7 +37,7 @@ for line in sys.stdin:
 def test_a_file_shows_who_opened_it(
     start_daemon: Callable[..., Daemon], make_container: Callable[..., Container]
 ) -> None:
-    """A descriptor shows the container that opened it, whoever reads; a later server shows the reader's own."""
+    """A descriptor shows the container that opened it, whoever reads; a later server the reader."""
     daemon = start_daemon("--cache-ttl", "0")
     giver = make_container(Limits(memory=100 * MIB), served=daemon.proc)
     taker = make_container(Limits(memory=200 * MIB), served=daemon.proc)
