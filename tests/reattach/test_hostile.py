@@ -182,7 +182,7 @@ def test_link_in_place_of_a_detached_bind(
 def test_something_else_in_place_of_a_file(
     site: Site, make_bound: MakeBound, new_directory: Callable[[str], Path], plant: str
 ) -> None:
-    """A link, a FIFO, a device or a directory where a file should be is neither followed, opened nor covered."""
+    """A link, FIFO, device or directory where a file should be is neither followed nor covered."""
     container = make_bound(files=())
     victim = new_directory("victim") / "shadow"
     victim.touch()
