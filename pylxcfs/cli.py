@@ -20,6 +20,7 @@ from pylxcfs.config import (
 )
 from pylxcfs.errors import StartupError
 from pylxcfs.fuse.connection import parse_mount_options
+from pylxcfs.repetition import RepetitionFilter
 
 _LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 
@@ -184,6 +185,7 @@ def set_up_logging(level: str) -> None:
     """Log to stderr what is at least as grave as `level`."""
     handler = logging.StreamHandler()
     handler.setFormatter(_LogFormatter())
+    handler.addFilter(RepetitionFilter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
 
 

@@ -39,7 +39,7 @@ class Container:
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """A resolved pair of namespaces; valid while init lives, and for a second."""
+    """A resolved pair of namespaces, both init's own; valid while init lives, and for a second."""
 
     container: Container
     init_pidfd: int
@@ -85,7 +85,7 @@ class Resolver:
         """Tell whether a reader has a 32-bit personality; not if gone, or not to be traced (Yama)."""
         try:
             return self._processes.is_linux32(pid)
-        except OSError:
+        except (OSError, ParseError):
             return False
 
     def forget(self, container: Container) -> None:
@@ -160,6 +160,7 @@ class Resolver:
                     if init.namespace("pid") != namespaces[1]:
                         raise ProcessLookupError(errno.ESRCH, "init went away while it was looked for")
                     init_paths = self._reader.known(init.membership())
+                    init_mounts = init.namespace("mnt")
                     start_ticks = init.start_ticks()
             except BaseException:
                 os.close(pidfd)
@@ -167,11 +168,12 @@ class Resolver:
         paths = container_paths(caller_paths, init_paths)
         container = self._intern(Container(paths, init_pid, start_ticks, in_host_pid_namespace=False))
         self._forget_namespaces(namespaces)
-        if shares_init_cgroup(caller_paths, init_paths):
+        if namespaces[0] == init_mounts and shares_init_cgroup(caller_paths, init_paths):
             self._remember(namespaces, _Known(container, pidfd, time.monotonic() + _RESOLVE_AGAIN_SECONDS))
         else:
-            # Several containers share this pid namespace; nothing cheaper than /proc/PID/cgroup tells
-            # them apart for certain.
+            # Several containers share this pid namespace, or may: nothing cheaper than /proc/PID/cgroup tells
+            # them apart for certain. Another mount namespace than init's may end before init does, and its
+            # number be that of another container's.
             os.close(pidfd)
         return container
 

@@ -28,6 +28,8 @@ _HEADER: Final = struct.Struct("=18s38sq")
 _KEY_SIZE: Final = 16
 #: Sequence number, how many numbers follow, their checksum.
 _HALF: Final = struct.Struct("=QII")
+#: No server writes so often.
+_SEQUENCE_END: Final = 1 << 48
 #: Numbers of a ledger, and of each of its CPUs.
 _FIXED: Final = 6
 _PER_CPU: Final = 7
@@ -68,13 +70,17 @@ class LedgerFile:
         if memory is None or slot is None:
             return
         numbers = _encode(ledger)
-        packed = struct.pack(f"={len(numbers)}q", *numbers)
+        try:
+            packed = struct.pack(f"={len(numbers)}q", *numbers)
+        except struct.error:
+            # Made of damaged counters: no other 64 bits of microseconds are ever reached.
+            return
         if _HALF.size + len(packed) > self._half_size:
             self._fail("more CPUs than the machine was said to have")
             return
         # Sequence numbers need not be dense: the older half is the one to write over.
         offsets = (slot + _KEY_SIZE, slot + _KEY_SIZE + self._half_size)
-        sequences = [_HALF.unpack_from(memory, offset)[0] for offset in offsets]
+        sequences = [_HALF.unpack_from(memory, offset)[0] % _SEQUENCE_END for offset in offsets]
         older = sequences[0] > sequences[1]
         header = _HALF.pack(max(sequences) + 1, len(numbers), zlib.crc32(packed))
         # One copy; if it is cut short the checksum tells.
@@ -154,7 +160,8 @@ class LedgerFile:
         for offset in (slot + _KEY_SIZE, slot + _KEY_SIZE + self._half_size):
             sequence, count, checksum = _HALF.unpack_from(memory, offset)
             packed = memory[offset + _HALF.size : offset + _HALF.size + _WORD * count]
-            whole = sequence and len(packed) == _WORD * count and zlib.crc32(packed) == checksum
+            is_number = 0 < sequence < _SEQUENCE_END
+            whole = is_number and len(packed) == _WORD * count and zlib.crc32(packed) == checksum
             yield (sequence, struct.unpack(f"={count}q", packed)) if whole else None
 
     def _clear(self, memory: mmap.mmap, slot: int) -> None:

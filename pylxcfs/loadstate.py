@@ -9,10 +9,13 @@ from typing import Any, Final, NamedTuple
 
 from pylxcfs.cgroup.types import CgroupPath, CgroupPaths
 from pylxcfs.loadaverage import Averages, LoadAverage
+from pylxcfs.statefile import replace_file
 
 _log = logging.getLogger(__name__)
 _VERSION: Final = 1
 _AVERAGES: Final = 3
+#: The kernel's averages are of as many tasks as it can have, fixed-point.
+_MOST: Final = 1 << 40
 
 
 class ContainerKey(NamedTuple):
@@ -39,11 +42,9 @@ class LoadFile:
             for key, load in loads.items()
         ]
         text = json.dumps({"version": _VERSION, "boot_id": self._boot_id, "loads": entries})
-        new = self._path.with_name(f"{self._path.name}.new")
         try:
             self._path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-            new.write_text(text)
-            new.replace(self._path)
+            replace_file(self._path, text.encode())
         except OSError as error:
             if not self._complained:
                 _log.warning("load averages will not survive a restart: %s", error)
@@ -71,7 +72,8 @@ def read_boot_id(proc_root: Path) -> str:
 def _parse(entry: Any) -> tuple[ContainerKey, LoadAverage]:  # noqa: ANN401 - JSON
     paths, init_pid, start_ticks, averages, due = entry
     numbers = [int(number) for number in averages]
-    if len(numbers) != _AVERAGES or min(numbers) < 0 or not math.isfinite(due):
+    is_load = len(numbers) == _AVERAGES and 0 <= min(numbers) <= max(numbers) <= _MOST
+    if not (is_load and math.isfinite(due)):
         raise ValueError(entry)
     by_hierarchy = {str(name): CgroupPath(str(path)) for name, path in paths}
     key = ContainerKey(CgroupPaths.of(by_hierarchy), int(init_pid), int(start_ticks))

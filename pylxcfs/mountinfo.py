@@ -1,5 +1,6 @@
 """What is mounted where: /proc/PID/mountinfo (proc_pid_mountinfo(5)). Pure."""
 
+import contextlib
 import os
 import re
 from pathlib import Path
@@ -34,27 +35,32 @@ class Mount(NamedTuple):
 def parse_mountinfo(content: bytes) -> list[Mount]:
     """Parse a mountinfo file; a line that is none is left out."""
     mounts = []
-    for line in content.splitlines():
+    # Not splitlines: the kernel escapes a newline in what a container has named, and no other line separator.
+    for line in content.split(b"\n"):
         # "36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw": the optional fields end at "-".
         front, _, back = line.partition(b" - ")
         fields, kind = front.split(b" "), back.split(b" ")
         if len(fields) < _FIELDS or len(kind) < _KIND_FIELDS:
             continue
-        mounts.append(
-            Mount(
-                mount_id=int(fields[0]),
-                parent_id=int(fields[1]),
-                device=fields[2].decode(),
-                root=_unescape(fields[3]),
-                mount_point=Path(_unescape(fields[4])),
-                fs_type=_unescape(kind[0]),
-                source=_unescape(kind[1]),
-                super_options=_unescape(kind[2]),
-                shared=_peer_group(fields[_FIELDS:], b"shared:"),
-                master=_peer_group(fields[_FIELDS:], b"master:"),
-            )
-        )
+        with contextlib.suppress(ValueError):
+            mounts.append(_mount(fields, kind))
     return mounts
+
+
+def _mount(fields: list[bytes], kind: list[bytes]) -> Mount:
+    """Build a mount from the words of its line; raises ValueError."""
+    return Mount(
+        mount_id=int(fields[0]),
+        parent_id=int(fields[1]),
+        device=fields[2].decode(),
+        root=_unescape(fields[3]),
+        mount_point=Path(_unescape(fields[4])),
+        fs_type=_unescape(kind[0]),
+        source=_unescape(kind[1]),
+        super_options=_unescape(kind[2]),
+        shared=_peer_group(fields[_FIELDS:], b"shared:"),
+        master=_peer_group(fields[_FIELDS:], b"master:"),
+    )
 
 
 def _peer_group(optional: list[bytes], tag: bytes) -> int | None:

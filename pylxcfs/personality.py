@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from pylxcfs.cgroup.types import ParseError
+
 #: <linux/personality.h>; flags like ADDR_NO_RANDOMIZE stand above the domain.
 _PER_MASK: Final = 0xFF
 _PER_LINUX32: Final = 8
@@ -18,8 +20,11 @@ def kernel_heeds_personality() -> bool:
 
 
 def is_linux32(personality: bytes) -> bool:
-    """Tell whether a /proc/PID/personality is a 32-bit one, as setarch(8) ``linux32`` gives it."""
-    return int(personality, 16) & _PER_MASK == _PER_LINUX32
+    """Tell whether a /proc/PID/personality is one of setarch(8) ``linux32``; raises ParseError."""
+    try:
+        return int(personality, 16) & _PER_MASK == _PER_LINUX32
+    except ValueError as error:
+        raise ParseError("/proc/PID/personality", personality) from error
 
 
 @contextmanager

@@ -5,25 +5,26 @@ import errno
 import fcntl
 import os
 import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
 import psutil
 
 from pylxcfs.cgroup.membership import parse_membership
-from pylxcfs.cgroup.types import CgroupPaths, TaskCounts
+from pylxcfs.cgroup.types import CgroupPaths, ParseError, TaskCounts
 from pylxcfs.host import read_whole
 from pylxcfs.personality import is_linux32
 from pylxcfs.starttime import parse_start_ticks
+from pylxcfs.taskstatus import parse_pids, parse_state
 
 #: _IOR(0xb7, 0x7, pid_t) of <linux/nsfs.h>, since Linux 6.11: our number for a pid of that namespace.
 _NS_GET_TGID_FROM_PIDNS: Final = 0x8004B707
 
 #: Whole in any case: some 52 numbers and a command of at most 64 bytes.
 _STAT_BYTES: Final = 2048
-_RUNNING: Final = ord("R")
-_BLOCKED: Final = ord("D")
+_RUNNING: Final = "R"
+_BLOCKED: Final = "D"
 _INIT: Final = 1
 
 #: What the kernel says about a process that has gone.
@@ -63,13 +64,12 @@ class Processes:
                 # Below task/: /proc/TID/stat adds up the times of all threads of the process.
                 fd = os.open(f"{task}/task/{task}/stat", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._proc_fd)
                 try:
-                    stat = os.read(fd, _STAT_BYTES)
+                    state = parse_state(os.read(fd, _STAT_BYTES))
                 finally:
                     os.close(fd)
-            except OSError:
+            except (OSError, ParseError):
                 continue
             total += 1
-            state = stat[stat.rindex(b")") + 2]
             if state == _RUNNING:
                 running += 1
             elif state == _BLOCKED:
@@ -81,22 +81,18 @@ class Processes:
         try:
             level = len(self._numbers(init_pid))
             for task in tasks:
-                with contextlib.suppress(*PROCESS_GONE):
+                with contextlib.suppress(*PROCESS_GONE, ParseError):
                     numbers = self._numbers(task)
                     # A task that joined the cgroup from outside has no number in there.
                     if len(numbers) >= level:
                         return numbers[level - 1]
-        except OSError:
+        except (OSError, ParseError):
             pass
         return _INIT
 
-    def _numbers(self, task: int) -> list[int]:
-        """Return a task's number in each pid namespace from ours down to its own (since Linux 4.1)."""
+    def _numbers(self, task: int) -> Sequence[int]:
         with self.hold(task) as process:
-            for line in process.read("status").splitlines():
-                if line.startswith(b"NSpid:"):
-                    return list(map(int, line.split()[1:]))
-        raise ProcessLookupError(errno.ENOSYS, "this kernel does not tell numbers in pid namespaces")
+            return process.numbers()
 
     def find_init(self, member: "HeldProcess") -> int:
         """Return the pid of process 1 of the pid namespace that `member` is in."""
@@ -115,11 +111,10 @@ class Processes:
                 if self.namespace(pid, "pid") != pid_namespace:
                     continue
                 with self.hold(pid) as process:
-                    status = process.read("status")
+                    if process.numbers()[-1] == _INIT:
+                        return pid
             except PROCESS_GONE:
                 continue
-            if any(line.startswith(b"NSpid:") and line.split()[-1] == b"1" for line in status.splitlines()):
-                return pid
         raise ProcessLookupError(errno.ESRCH, "this pid namespace has no init")
 
 
@@ -151,6 +146,10 @@ class HeldProcess:
     def start_ticks(self) -> int:
         """Return when it began, in clock ticks since boot."""
         return parse_start_ticks(self.read("stat"))
+
+    def numbers(self) -> Sequence[int]:
+        """Return its number in each pid namespace from ours down to its own (since Linux 4.1)."""
+        return parse_pids(self.read("status"))
 
     def ask_for_init(self) -> int:
         """Ask the kernel for process 1 of its pid namespace; OSError (ENOTTY) before Linux 6.11."""

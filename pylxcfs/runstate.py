@@ -4,7 +4,9 @@ import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
+
+from pylxcfs.statefile import READABLE, replace_file
 
 _log = logging.getLogger(__name__)
 _VERSION: Final = 1
@@ -49,12 +51,10 @@ class StateFile:
 
     def write(self, state: RunState) -> None:
         """Replace the file; a failure is logged once, and costs no more than what it is for."""
-        new = self._path.with_name(f"{self._path.name}.new")
         text = json.dumps({"version": _VERSION, **state._asdict()})
         try:
             self._path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-            new.write_text(text)
-            new.replace(self._path)
+            replace_file(self._path, text.encode(), READABLE)
         except OSError as error:
             if not self._complained:
                 _log.warning("pylxcfsctl status will not know us: %s", error)
@@ -68,14 +68,28 @@ class StateFile:
                 return None
             # A later version may tell more.
             content = {name: content[name] for name in RunState._fields if name in content}
-            content["replacements"] = [Replacement(*entry) for entry in content["replacements"]]
-            return RunState(**content)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            content["replacements"] = tuple(_checked(Replacement(*one)) for one in content["replacements"])
+            return _checked(RunState(**content))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return None
 
     def remove(self) -> None:
         """Remove the file."""
         self._path.unlink(missing_ok=True)
+
+
+_State = TypeVar("_State", Replacement, RunState)
+
+
+def _checked(state: _State) -> _State:
+    """Return `state` if each of its values has the type of its field; raises TypeError."""
+    for name, kind in state.__annotations__.items():
+        value = getattr(state, name)
+        # JSON does not tell 1.0 from 1, and Python has True among its integers.
+        types = {float: int | float, int: int, bool: bool, str: str}.get(kind, tuple)
+        if not isinstance(value, types) or isinstance(value, bool) is not (kind is bool):
+            raise TypeError(name)
+    return state
 
 
 def is_server(pid: int) -> bool:

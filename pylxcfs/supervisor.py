@@ -31,6 +31,7 @@ from pylxcfs.pidfile import PidFile
 from pylxcfs.restarts import HOST_VIEW_SECONDS, YOUNG_SECONDS, Deaths
 from pylxcfs.runstate import Replacement, RunState, StateFile, is_server
 from pylxcfs.serverprocess import ServerProcess, python_command, start_process
+from pylxcfs.statefile import make_state_directory
 from pylxcfs.supervision import ALIVE, READY, STORE_NAME
 from pylxcfs.systemd import Notifier, inherited_descriptors, is_being_restarted, watchdog_seconds
 
@@ -65,10 +66,7 @@ def run(config: Config, arguments: Sequence[str]) -> int:
         )
     with contextlib.ExitStack() as cleanup:
         cleanup.enter_context(PidFile(config.pidfile or config.runtime_dir / "pylxcfs.pid"))
-        try:
-            config.state_directory.mkdir(mode=0o755, parents=True, exist_ok=True)
-        except OSError as error:
-            raise StartupError(f"cannot make {config.state_directory}: {error.strerror}") from error
+        make_state_directory(config.state_directory)
         cleanup.enter_context(PidFile(config.state_directory / "lock"))
         signals = cleanup.enter_context(_received_signals())
 

@@ -23,9 +23,9 @@ from pylxcfs.loadtracker import LoadTracker
 from pylxcfs.procfiles.table import VirtualFile
 from pylxcfs.view import CpuView, LoadView, MemoryView, ResourceView
 
-_MEM_TOTAL: Final = re.compile(rb"^MemTotal: *(\d+)", re.MULTILINE)
-_SWAP_TOTAL: Final = re.compile(rb"^SwapTotal: *(\d+)", re.MULTILINE)
-_HUGE_PAGE_SIZE: Final = re.compile(rb"^Hugepagesize: *(\d+)", re.MULTILINE)
+_MEM_TOTAL: Final = re.compile(rb"^MemTotal: *(\d{1,19})\b", re.MULTILINE)
+_SWAP_TOTAL: Final = re.compile(rb"^SwapTotal: *(\d{1,19})\b", re.MULTILINE)
+_HUGE_PAGE_SIZE: Final = re.compile(rb"^Hugepagesize: *(\d{1,19})\b", re.MULTILINE)
 _USEC_PER_SECOND: Final = 1_000_000
 
 

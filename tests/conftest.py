@@ -23,6 +23,8 @@ from tests.machine.swap import swap_file
 
 # A busy machine is slow, which is no property of the code.
 hypothesis.settings.register_profile("pylxcfs", deadline=None)
+# For `make fuzz`: as long as a few hundred ordinary runs, and never the same.
+hypothesis.settings.register_profile("fuzz", deadline=None, max_examples=5_000)
 hypothesis.settings.load_profile("pylxcfs")
 
 

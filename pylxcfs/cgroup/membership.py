@@ -12,11 +12,12 @@ def parse_membership(path: str, text: bytes) -> CgroupPaths:
     part of the path.
     """
     paths: dict[str, CgroupPath] = {}
-    for line in text.decode(errors="surrogateescape").splitlines():
-        try:
-            _id, names, cgroup = line.split(":", 2)
-        except ValueError as error:
-            raise ParseError(path, line.encode(errors="surrogateescape")) from error
+    # Not splitlines: a container may give a cgroup a name with any line separator but the kernel's.
+    for line in text.decode(errors="surrogateescape").removesuffix("\n").split("\n"):
+        _id, _, rest = line.partition(":")
+        names, _, cgroup = rest.partition(":")
+        if not cgroup.startswith("/"):
+            raise ParseError(path, line.encode(errors="surrogateescape"))
         for name in names.split(","):
             paths[name] = CgroupPath(cgroup.removesuffix(" (deleted)"))
     return CgroupPaths.of(paths)

@@ -51,9 +51,11 @@ class MountRoot:
 
     def locate(self, path: CgroupPath) -> CgroupPath | None:
         """Return where `path` is below the mount point, or None where the mount does not show it."""
-        if self.path == ROOT and not path.startswith("/.."):
+        if self.path == ROOT and "/.." not in path:
             return path
         ups, names = _split(path)
+        if _UP in names:
+            return None
         if ups < self._ups:
             # Down through our namespace's root; a top beside that way does not show it.
             if self._names or len(self.home) != self._ups:

@@ -10,12 +10,31 @@ _MAX: Final = b"max"
 _IO_KEYS: Final = frozenset(field.name.encode() for field in fields(DeviceIo))
 #: No machine has more CPUs; a longer range is damage, not a list worth building (NR_CPUS_RANGE_END).
 _CPU_NUMBER_END = 1 << 16
+#: The kernel's numbers have 64 bits, with a sign or without.
+_NUMBER_MIN: Final = -(1 << 63)
+_NUMBER_END: Final = 1 << 64
+
+
+def to_number(text: bytes) -> int:
+    """Convert what the kernel can have written; raises ValueError."""
+    number = int(text)
+    if not _NUMBER_MIN <= number < _NUMBER_END:
+        raise ValueError(text)
+    return number
+
+
+def _to_count(text: bytes) -> int:
+    """Convert a number of things; raises ValueError."""
+    count = int(text)
+    if not 0 <= count < _NUMBER_END:
+        raise ValueError(text)
+    return count
 
 
 def parse_int(path: str, text: bytes) -> int:
     """Parse a file that holds one decimal number; the kernel's rare negative statistics are allowed."""
     try:
-        return int(text)
+        return to_number(text)
     except ValueError as error:
         raise ParseError(path, text) from error
 
@@ -30,7 +49,7 @@ def parse_cpu_max(path: str, text: bytes) -> CpuMax | None:
     """Parse ``QUOTA PERIOD``, microseconds, with ``max`` for no limit (cgroup-v2.rst, "cpu.max")."""
     try:
         quota, period = text.split()
-        limit = CpuMax(0 if quota == _MAX else int(quota), int(period))
+        limit = CpuMax(0 if quota == _MAX else to_number(quota), to_number(period))
     except ValueError as error:
         raise ParseError(path, text) from error
     if limit.period_usec <= 0 or limit.quota_usec < 0:
@@ -42,9 +61,13 @@ def parse_flat_keyed(path: str, text: bytes) -> dict[bytes, int]:
     """Parse ``KEY VALUE`` lines (cgroup-v2.rst, "flat keyed"), e.g. memory.stat."""
     words = text.split()
     try:
-        return dict(zip(words[::2], map(int, words[1::2]), strict=True))
+        numbers = list(map(int, words[1::2]))
+        fields = dict(zip(words[::2], numbers, strict=True))
     except ValueError as error:
         raise ParseError(path, text) from error
+    if numbers and not _NUMBER_MIN <= min(numbers) <= max(numbers) < _NUMBER_END:
+        raise ParseError(path, text)
+    return fields
 
 
 def parse_cpu_list(path: str, text: bytes) -> CpuSet:
@@ -54,7 +77,7 @@ def parse_cpu_list(path: str, text: bytes) -> CpuSet:
         for part in text.strip().split(b",") if text.strip() else ():
             first, dash, last = part.partition(b"-")
             start, end = int(first), int(last if dash else first)
-            if not 0 <= start <= end < _CPU_NUMBER_END:
+            if not 0 <= start <= end < _CPU_NUMBER_END or len(cpus) > _CPU_NUMBER_END:
                 raise ParseError(path, text)
             cpus.extend(range(start, end + 1))
     except ValueError as error:
@@ -79,14 +102,15 @@ def parse_device_operations(path: str, text: bytes) -> Mapping[DeviceNumber, Map
     Source: Documentation/admin-guide/cgroup-v1/blkio-controller.rst.
     """
     devices: dict[DeviceNumber, dict[bytes, int]] = {}
-    for line in text.splitlines():
+    for line in text.removesuffix(b"\n").split(b"\n") if text else ():
         words = line.split()
         try:
             if len(words) == 2 and words[0] == b"Total":  # noqa: PLR2004 - the grammar above
                 continue
             device, operation, value = words
             major, minor = device.split(b":")
-            devices.setdefault(DeviceNumber(int(major), int(minor)), {})[operation] = int(value)
+            number = DeviceNumber(_to_count(major), _to_count(minor))
+            devices.setdefault(number, {})[operation] = _to_count(value)
         except ValueError as error:
             raise ParseError(path, line) from error
     return devices
@@ -105,11 +129,11 @@ def parse_io_stat(path: str, text: bytes) -> Mapping[DeviceNumber, DeviceIo]:
         try:
             if not equals:
                 major, minor = word.split(b":")
-                numbers = devices.setdefault(DeviceNumber(int(major), int(minor)), {})
+                numbers = devices.setdefault(DeviceNumber(_to_count(major), _to_count(minor)), {})
             elif numbers is None:
                 raise ParseError(path, text)
             elif key in _IO_KEYS:
-                numbers[key.decode()] = int(value)
+                numbers[key.decode()] = _to_count(value)
         except ValueError as error:
             raise ParseError(path, word) from error
     return {device: DeviceIo(**numbers) for device, numbers in devices.items()}

@@ -6,7 +6,13 @@ from typing import Final
 
 from pylxcfs.cgroup.effective import smallest, tightest, with_ancestors
 from pylxcfs.cgroup.hugetlb import size_name
-from pylxcfs.cgroup.parse import parse_cpu_list, parse_device_operations, parse_flat_keyed, parse_int
+from pylxcfs.cgroup.parse import (
+    parse_cpu_list,
+    parse_device_operations,
+    parse_flat_keyed,
+    parse_int,
+    to_number,
+)
 from pylxcfs.cgroup.reader import CgroupFiles, read_ids
 from pylxcfs.cgroup.taskstats import CgroupStats
 from pylxcfs.cgroup.types import (
@@ -258,7 +264,7 @@ class V1Reader:
     def _read_int(self, hierarchy: str, path: CgroupPath, name: str) -> int:
         text = self._files.read(hierarchy, path, name)
         try:
-            return int(text)
+            return to_number(text)
         except ValueError:
             return parse_int(self._files.describe(hierarchy, path, name), text)
 
@@ -334,7 +340,7 @@ def _parse_usage_all(path: str, text: bytes) -> Mapping[int, CpuTime]:
     if words[:3] != [b"cpu", b"user", b"system"] or len(words) % 3:
         raise ParseError(path, text)
     try:
-        numbers = list(map(int, words[3:]))
+        numbers = list(map(to_number, words[3:]))
     except ValueError as error:
         raise ParseError(path, text) from error
     return {

@@ -67,6 +67,8 @@ _NO_EFFECT: Final = frozenset(
 _IGNORED_VALUES: Final = frozenset({"entry_timeout", "attr_timeout"})
 _VALUE_OPTIONS: Final = frozenset({"fsname", "max_read"}) | _IGNORED_VALUES
 _REFUSED: Final = frozenset({"suid", "dev", "exec"})
+#: The kernel takes 32 bits.
+_MAX_READ_DIGITS: Final = 10
 
 #: errno of a FUSE mount whose server is gone, or whose connection was aborted.
 _STALE: Final = frozenset({errno.ENOTCONN, errno.ECONNABORTED})
@@ -291,7 +293,7 @@ def _real(path: Path) -> Path:
 
 
 def _max_read(text: str | None) -> int | None:
-    if text is None or (text.isascii() and text.isdigit()):
+    if text is None or (text.isascii() and text.isdigit() and len(text) <= _MAX_READ_DIGITS):
         return None if text is None else int(text)
     raise StartupError(f"mount option max_read: not a number of bytes: {text}")
 

@@ -26,7 +26,8 @@ from pylxcfs.fuse.wire import Handle, Inode, Opcode, Request
 from pylxcfs.hosttree import HostTreeError
 
 _log = logging.getLogger(__name__)
-_LOG_INTERVAL_SECONDS: Final = 10.0
+#: fuse_dev_do_write() in fs/fuse/dev.c.
+_ERRNO_END: Final = 512
 
 _Handler = Callable[[Request], bytes]
 
@@ -57,7 +58,6 @@ class FileSystem:
         serial = first_serial(time.clock_gettime_ns(time.CLOCK_BOOTTIME))
         self._files: Handles[Readable] = Handles(serial)
         self._listings: Handles[Listing] = Handles(serial)
-        self._last_logged = -_LOG_INTERVAL_SECONDS
         self._handlers: Mapping[int, _Handler] = {
             Opcode.INIT: self._init,
             Opcode.LOOKUP: self._look_up,
@@ -109,14 +109,16 @@ class FileSystem:
         try:
             return 0, handler(request)
         except (FuseError, HostTreeError, TriggerError) as error:
-            self.refused[error.number] += 1
-            return error.number, b""
+            # sysfs has a few of the kernel's own (ENOTSUPP), which FUSE takes from nobody.
+            number = error.number if error.number < _ERRNO_END else errno.EIO
+            self.refused[number] += 1
+            return number, b""
+        except wire.ProtocolError:
+            self.refused[errno.EINVAL] += 1
+            return errno.EINVAL, b""
         except Exception:  # noqa: BLE001 - the boundary: what escapes would end serving for all
             self.failed += 1
-            now = time.monotonic()
-            if now - self._last_logged >= _LOG_INTERVAL_SECONDS:
-                self._last_logged = now
-                _log.exception("FUSE request %d failed; its reader gets EIO", request.opcode)
+            _log.exception("FUSE request %d failed; its reader gets EIO", request.opcode)
             return errno.EIO, b""
 
     @property

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from pylxcfs.fuse.wire import Handle
+from pylxcfs.statefile import replace_file
 
 _log = logging.getLogger(__name__)
 _LENGTH_BITS: Final = 18
@@ -46,12 +47,9 @@ class Passes:
 
     def keep(self, handle: Handle, content: bytes) -> None:
         """Replace what is kept for `handle`; a failure is logged once, and costs no more than consistency."""
-        path = self._path(handle)
-        new = path.with_suffix(".new")
         try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            new.write_bytes(content)
-            new.replace(path)
+            replace_file(self._path(handle), content)
         except OSError as error:
             if not self._complained:
                 _log.warning("who reads while a server is replaced may see two states: %s", error)

@@ -3,7 +3,9 @@
 Synchronous, in one thread (docs/adr/0001-synchronous-serving.md).
 """
 
+import contextlib
 import errno
+import logging
 import os
 import select
 from collections import deque
@@ -14,10 +16,13 @@ from pylxcfs.fuse.wire import (
     BUFFER_SIZE,
     OUT_HEADER,
     UNANSWERED,
+    ProtocolError,
     Request,
     pack_notify_poll,
     parse_request,
 )
+
+_log = logging.getLogger(__name__)
 
 #: The request was taken back (its process was killed) while it was being read or answered.
 _TAKEN_BACK: Final = frozenset({errno.ENOENT, errno.EAGAIN})
@@ -120,9 +125,15 @@ class Session:
                 if error.errno == errno.ENODEV:
                     return False
                 raise
-            self._serve(answerer, parse_request(message))
             tries = _TRIES
             left -= 1
+            try:
+                request = parse_request(message)
+            except ProtocolError as error:
+                # Nobody can be answered. No kernel has ever sent one.
+                _log.warning("not answered: %s", error)
+                continue
+            self._serve(answerer, request)
         return True
 
     def _serve(self, answerer: Answerer, request: Request) -> None:
@@ -130,11 +141,21 @@ class Session:
         if request.opcode in UNANSWERED:
             return
         number, body = answerer.answer(request)
-        header = OUT_HEADER.pack(OUT_HEADER.size + len(body), -number, request.unique)
         try:
-            os.writev(self._device_fd, (header, body))
+            self._answer(request, number, body)
         except OSError as error:
-            if error.errno not in _TAKEN_BACK:
+            if error.errno == errno.EINVAL:
+                _log.error(
+                    "the kernel refuses our answer to a request %d; its sender gets EIO", request.opcode
+                )
+                # Where it was the body, the kernel has told its sender, and has forgotten the request.
+                with contextlib.suppress(OSError):
+                    self._answer(request, errno.EIO, b"")
+            elif error.errno not in _TAKEN_BACK:
                 raise
             if number == 0:
                 answerer.take_back(request, body)
+
+    def _answer(self, request: Request, number: int, body: bytes) -> None:
+        header = OUT_HEADER.pack(OUT_HEADER.size + len(body), -number, request.unique)
+        os.writev(self._device_fd, (header, body))

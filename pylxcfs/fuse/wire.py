@@ -105,6 +105,10 @@ _BLOCK: Final = 4096
 _NAME_MAX: Final = 255
 
 
+class ProtocolError(Exception):
+    """A message is shorter than what it is said to be."""
+
+
 class Request(NamedTuple):
     """One request: what, about which node, by which thread (in our pid namespace; 0 if it has none there)."""
 
@@ -128,8 +132,11 @@ class Request(NamedTuple):
         return self.message[IN_HEADER.size + size :]
 
     def unpack(self, layout: struct.Struct) -> tuple[int, ...]:
-        """Return the fixed part."""
-        return layout.unpack_from(self.message, IN_HEADER.size)
+        """Return the fixed part; raises ProtocolError."""
+        try:
+            return layout.unpack_from(self.message, IN_HEADER.size)
+        except struct.error as error:
+            raise ProtocolError(f"a request {self.opcode} of {len(self.message)} bytes") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +174,9 @@ class Attributes:
 
 
 def parse_request(message: bytes) -> Request:
-    """Take a request's header apart."""
+    """Take a request's header apart; raises ProtocolError."""
+    if len(message) < IN_HEADER.size:
+        raise ProtocolError(f"a request of {len(message)} bytes")
     _length, opcode, unique, inode, _uid, _gid, pid, _extensions = IN_HEADER.unpack_from(message)
     return Request(opcode, unique, Inode(inode), pid, message)
 

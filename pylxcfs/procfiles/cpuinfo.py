@@ -16,8 +16,8 @@ from typing import Final
 from pylxcfs.host import HostSnapshot
 from pylxcfs.view import ResourceView
 
-_PARAGRAPH: Final = re.compile(rb"(?:processor|cpu number)[\t ]*: *(\d+)")
-_LINE: Final = re.compile(rb"^processor(?:[\t ]*: *(\d+)|[\t ]+(\d+):.*)(?:\n|\Z)", re.MULTILINE)
+_PARAGRAPH: Final = re.compile(rb"(?:processor|cpu number)[\t ]*: *(\d{1,9})\b")
+_LINE: Final = re.compile(rb"^processor(?:[\t ]*: *(\d{1,9})|[\t ]+(\d{1,9}):.*)(?:\n|\Z)", re.MULTILINE)
 _COUNT: Final = re.compile(rb"^(# processors *: )\d+", re.MULTILINE)
 
 

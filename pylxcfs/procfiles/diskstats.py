@@ -11,7 +11,7 @@ from pylxcfs.cgroup.types import DeviceIo, DeviceNumber
 from pylxcfs.host import HostSnapshot
 from pylxcfs.view import ResourceView
 
-_LINE: Final = re.compile(rb"^( *(\d+) +(\d+) [^ \n]+)((?: +\d+)+)$", re.MULTILINE)
+_LINE: Final = re.compile(rb"^( *(\d{1,10}) +(\d{1,10}) [^ \n]+)((?: +\d+)+)$", re.MULTILINE)
 #: A sector here is 512 bytes, whatever the device says (iostats.rst).
 _SECTOR: Final = 512
 _UNUSED: Final = DeviceIo()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from pylxcfs.errors import StartupError
+from pylxcfs.statefile import make_state_directory, replace_file
 
 _LOG: Final = logging.getLogger(__name__)
 _VERSION: Final = 1
@@ -35,9 +36,10 @@ class DetachedFile:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Let nobody else plant or detach meanwhile; raises StartupError where that cannot be had."""
+        make_state_directory(self._path.parent)
         try:
-            self._path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-            fd = os.open(self._path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+            fd = os.open(self._path.with_suffix(".lock"), flags, 0o600)
         except OSError as error:
             raise StartupError(f"cannot use {self._path.parent}: {error.strerror}") from error
         try:
@@ -49,10 +51,8 @@ class DetachedFile:
     def save(self, detached: Iterable[Detached]) -> None:
         """Replace the file as a whole; a failure is logged: the next start will not plant them."""
         text = json.dumps({"version": _VERSION, "boot_id": self._boot_id, "detached": sorted(detached)})
-        new = self._path.with_suffix(".new")
         try:
-            new.write_text(text)
-            new.replace(self._path)
+            replace_file(self._path, text.encode())
         except OSError as error:
             _LOG.warning("detached binds will not be planted by the next start: %s", error)
 

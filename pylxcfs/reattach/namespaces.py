@@ -60,7 +60,7 @@ def _list(processes: Processes) -> Iterator[Namespace]:
             with processes.hold(pid) as process:
                 # unshare(1) stays in the container's mount namespace, but not in its pid namespace.
                 candidate = (process.namespace("pid") == own[1], process.start_ticks(), pid)
-        except (*PROCESS_GONE, PermissionError):
+        except (*PROCESS_GONE, PermissionError, ParseError):
             continue
         best[inode] = min(candidate, best.get(inode, candidate))
     for inode, (_, start_ticks, pid) in best.items():

@@ -264,11 +264,11 @@ class _Container:
 
     def _mount_of(self, fd: int) -> Mount:
         """Return the mount that an open file is in."""
-        for line in _read(self._proc_fd, f"self/fdinfo/{fd}").splitlines():
+        for line in _read(self._proc_fd, f"self/fdinfo/{fd}").split(b"\n"):
             if line.startswith(b"mnt_id:"):
                 start = line.split()[1] + b" "
                 # Parsing one line of hundreds is most of what can be saved here.
-                for mount in _read(self._process, "mountinfo").splitlines():
+                for mount in _read(self._process, "mountinfo").split(b"\n"):
                     if mount.startswith(start):
                         return parse_mountinfo(mount)[0]
         raise _RefusedError("the container changed it in this moment")

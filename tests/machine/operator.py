@@ -93,16 +93,16 @@ class Site:
 
 def own_mounts(pid: int, fsname: str) -> list[str]:
     """Return where in a process's mount namespace mounts of a file system of this name are."""
-    lines = Path(f"/proc/{pid}/mountinfo").read_text().splitlines()
+    lines = mount_table(pid).split("\n")
     return [line.split()[4] for line in lines if f" {fsname} " in line.partition(" - ")[2]]
 
 
 def mount_table(pid: int) -> str:
-    """Return the whole mount table of a process."""
-    return Path(f"/proc/{pid}/mountinfo").read_text()
+    """Return the whole mount table of a process, with every character that the kernel wrote."""
+    return Path(f"/proc/{pid}/mountinfo").read_bytes().decode(errors="surrogateescape")
 
 
 def kernel_places(pid: int) -> list[str]:
     """Return a process's mounts below /proc and /sys; elsewhere others' come and go while a test runs."""
-    lines = mount_table(pid).splitlines()
+    lines = mount_table(pid).removesuffix("\n").split("\n")
     return [line for line in lines if re.match(r"/(proc|sys)(/|$)", line.split()[4])]

@@ -77,6 +77,19 @@ def test_a_fresh_proc_over_it(site: Site, make_bound: MakeBound) -> None:
     assert kernel_places(container.init_pid) == before
 
 
+def test_a_mount_that_ends_its_line(site: Site, make_bound: MakeBound) -> None:
+    """A mount whose source has a line separator that the kernel does not escape is seen all the same."""
+    container = make_bound(files=("meminfo",))
+    site.replace()
+    container.run("mount", "-t", "tmpfs", "a\rb", "/sys")
+    container.run("mkdir", "-p", CPU)
+    report = site.ctl("reattach", "--container", container.group.name)
+    (reason,) = (row.reason for row in report.rows if row.file == CPU)
+    assert reason == "a tmpfs is mounted there, not the kernel's file of that name"
+    assert report.of("/proc/meminfo") == ("dead", "planted")
+    assert CPU not in own_mounts(container.init_pid, site.fsname)
+
+
 @pytest.mark.parametrize("verb", [Verb.PLANT, Verb.DETACH])
 def test_mounted_over_between_look_and_deed(site: Site, make_bound: MakeBound, verb: Verb) -> None:
     """What a container mounts over a file of ours after we have looked is respected all the same."""
@@ -161,6 +174,59 @@ def test_link_in_place_of_a_detached_bind(
     container.run("ln", "-s", str(victim), "/sys/devices")
     assert site.ctl("reattach").of(CPU) == ("missing", "left alone")
     assert str(victim) not in mount_table(container.init_pid)
+
+
+@pytest.mark.parametrize(
+    "plant", ["ln -s {victim} {target}", "mkfifo {target}", "mknod {target} c 1 8", "mkdir {target}"]
+)
+def test_something_else_in_place_of_a_file(
+    site: Site, make_bound: MakeBound, new_directory: Callable[[str], Path], plant: str
+) -> None:
+    """A link, FIFO, device or directory where a file should be is neither followed nor covered."""
+    container = make_bound(files=())
+    victim = new_directory("victim") / "shadow"
+    victim.touch()
+    container.run("mount", "-t", "tmpfs", "none", "/proc")
+    container.run("sh", "-c", plant.format(victim=victim, target="/proc/meminfo"))
+    before = [place for place in kernel_places(container.init_pid) if CPU not in place]
+    report = site.ctl("reattach", "--container", container.group.name)
+    assert report.of("/proc/meminfo") == ("none", "left alone")
+    assert before == [place for place in kernel_places(container.init_pid) if CPU not in place]
+    assert str(victim) not in mount_table(container.init_pid)
+
+
+#: Swaps what is in the place of a file as fast as it can: a link, a file of its own, the kernel's own.
+_RACING: Final = """
+while :; do
+    mount -t tmpfs none /proc 2>/dev/null && ln -s "$1" /proc/meminfo
+    rm -f /proc/meminfo; touch /proc/meminfo
+    umount /proc 2>/dev/null
+    mount --bind /etc/hostname /proc/meminfo 2>/dev/null
+    umount /proc/meminfo 2>/dev/null
+done
+"""
+
+
+def test_a_container_that_races(
+    site: Site, make_bound: MakeBound, new_directory: Callable[[str], Path]
+) -> None:
+    """Whatever a container swaps in while its files are planted, nothing lands outside of its own places."""
+    container = make_bound(files=())
+    other = make_bound(files=("meminfo",))
+    victim = new_directory("victim") / "shadow"
+    victim.write_text("secret")
+    racer = container.start("sh", "-c", _RACING, "race", str(victim))
+    try:
+        for _ in range(5):
+            site.ctl("reattach", "--container", container.group.name)
+            site.ctl("detach")
+            assert str(victim) not in mount_table(container.init_pid)
+            assert victim.read_text() == "secret"
+    finally:
+        container.kill()
+        racer.communicate()
+    assert site.ctl("reattach").of("/proc/meminfo") == ("missing", "planted")
+    assert "/proc/meminfo" in own_mounts(other.init_pid, site.fsname)
 
 
 def test_another_file_of_proc_under_the_name(site: Site, make_bound: MakeBound) -> None:

@@ -11,20 +11,10 @@ _PACKAGE = Path(pylxcfs.__file__).parent
 
 #: From the kernel's words to the command lines: a module imports only from its own line or those above.
 _LAYERS = (
-    {
-        "errors",
-        "arguments",
-        "binds",
-        "config",
-        "mountapi",
-        "metrics",
-        "mountinfo",
-        "personality",
-        "starttime",
-        "cgroup",
-    },
-    {"restarts", "runstate", "statussocket", "supervision", "systemd"},
-    {"hosttree", "hugepages", "pidfile", "loadaverage", "serverprocess"},
+    {"errors", "arguments", "repetition", "binds", "config", "metrics", "mountapi", "mountinfo", "cgroup"},
+    {"personality", "starttime", "taskstatus"},
+    {"restarts", "statefile", "statussocket", "supervision", "systemd"},
+    {"hosttree", "hugepages", "pidfile", "loadaverage", "runstate", "serverprocess"},
     {"host"},
     {"view"},
     {"cputime", "processes", "sysfiles", "loadstate"},
@@ -71,6 +61,7 @@ _PURE = (
     "binds",
     "starttime",
     *(f"diagnosis.{name}" for name in _SUBJECTS),
+    "taskstatus",
     "reattach.containername",
     "reattach.orders",
     *_PURE_CGROUP,

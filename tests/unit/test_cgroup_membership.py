@@ -24,6 +24,13 @@ def test_membership() -> None:
     assert ("/x", "/y", None) == tuple(map(paths.get, ("name=systemd", "", "blkio")))
 
 
+@pytest.mark.parametrize("end", ["\r", "\v", "\f", "\x1c", "\x85", "\u2028"])
+def test_only_a_newline_ends_a_line(end: str) -> None:
+    """A cgroup's name may have any other character, and does not forge a line with it."""
+    path = f"/docker/a/evil{end}3:memory:/docker/b"
+    assert path == parse_membership("f", f"3:memory:{path}\n".encode()).get("memory")
+
+
 @pytest.mark.parametrize("text", [b"memory\n", b"3:memory\n", b"\n\n"])
 def test_damaged_membership(text: bytes) -> None:
     """A line without its three parts is an error."""

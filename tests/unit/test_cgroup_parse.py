@@ -10,6 +10,7 @@ from pylxcfs.cgroup.parse import (
     parse_device_operations,
     parse_flat_keyed,
     parse_int,
+    parse_io_stat,
 )
 from pylxcfs.cgroup.types import CpuSet, DeviceNumber, ParseError
 
@@ -52,7 +53,7 @@ def test_int() -> None:
     assert (18446744073709551615, -1) == (parse_int("f", b"18446744073709551615\n"), parse_int("f", b"-1\n"))
 
 
-@pytest.mark.parametrize("text", [b"", b"max\n", b"1 2\n", b"\xff\xfe"])
+@pytest.mark.parametrize("text", [b"", b"max\n", b"1 2\n", b"\xff\xfe", b"%d" % (1 << 64), b"9" * 5000])
 def test_damaged_int(text: bytes) -> None:
     """What is no number names the file and the text."""
     with pytest.raises(ParseError, match="f: cannot parse"):
@@ -96,3 +97,27 @@ def test_parsers_raise_nothing_else(text: bytes) -> None:
             parse("f", text)
         except ParseError:
             continue
+
+
+@pytest.mark.parametrize("text", [b"0-65535,0-65535,0-65535", b"0" + b",0-9999" * 9])
+def test_cpu_list_of_too_many(text: bytes) -> None:
+    """Ranges that name more CPUs than any machine has are damage, however short the text is."""
+    with pytest.raises(ParseError):
+        parse_cpu_list("f", text)
+
+
+@pytest.mark.parametrize("value", [-1, 1 << 64])
+def test_counts_that_no_kernel_writes(value: int) -> None:
+    """What was moved to a device is neither negative nor longer than 64 bits."""
+    with pytest.raises(ParseError):
+        parse_device_operations("f", b"8:0 Read %d\n" % value)
+    with pytest.raises(ParseError):
+        parse_io_stat("f", b"8:0 rbytes=%d\n" % value)
+    with pytest.raises(ParseError):
+        parse_io_stat("f", b"%d:0 rbytes=1\n" % value)
+
+
+def test_keyed_numbers_of_more_than_64_bits() -> None:
+    """A longer number is damage, and would go on as such into all that is computed from it."""
+    with pytest.raises(ParseError):
+        parse_flat_keyed("f", b"file 1\nanon %d\n" % (1 << 64))

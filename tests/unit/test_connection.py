@@ -97,6 +97,23 @@ def test_mountinfo_fields() -> None:
     assert (mounts[2].shared, mounts[2].master) == (9, None)
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"x 35 98:0 / / rw - ext3 /dev/root rw",
+        b"36 35 98:0 /\\777 / rw - ext3 /dev/root rw",
+        b"36 35 \xff / / rw - ext3 /dev/root rw",
+        b"36 35 98:0 / / rw shared:x - ext3 /dev/root rw",
+        b"36 35 98:0 / / rw",
+        b"\r",
+    ],
+)
+def test_damaged_mountinfo(line: bytes) -> None:
+    """A line that is none is left out, and the others are not."""
+    whole = b"7 1 0:5 / /proc rw - proc proc rw\n"
+    assert [7] == [mount.mount_id for mount in parse_mountinfo(line + b"\n" + whole)]
+
+
 def test_topmost_of_stacked_mounts() -> None:
     """Of two mounts on one directory the one on top is seen, wherever it is listed."""
     mounts = parse_mountinfo(MOUNTINFO)

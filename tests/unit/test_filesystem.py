@@ -20,7 +20,7 @@ from pylxcfs.fuse.passes import Passes
 from pylxcfs.fuse.tree import Tree, build_nodes
 from pylxcfs.fuse.triggers import NO_EVENTS, TriggerError, Triggers
 from pylxcfs.fuse.wire import ROOT_INODE, Handle, Opcode
-from pylxcfs.hosttree import HostTree
+from pylxcfs.hosttree import HostTree, HostTreeError
 from pylxcfs.procfiles.table import VIRTUAL_FILES, VirtualFile
 from tests.unit.kernel import Kernel, Refused
 
@@ -29,7 +29,7 @@ class _Counting:
     """Content that says how often it was rendered, or has a bug."""
 
     def __init__(self) -> None:
-        self.broken = False
+        self.error: Exception | None = None
         self._count = 0
 
     def row_for(self, file: VirtualFile, pid: int) -> VirtualFile:
@@ -42,8 +42,8 @@ class _Counting:
 
     def read(self, file: VirtualFile, container: Container | None) -> bytes:
         del container
-        if self.broken:
-            raise ZeroDivisionError
+        if self.error is not None:
+            raise self.error
         self._count += 1
         return f"{file.path} {self._count}\n".encode()
 
@@ -154,12 +154,12 @@ def test_the_page_cache_gets_nothing(kernel: Kernel) -> None:
 def test_a_bug_is_eio_and_serving_goes_on(
     kernel: Kernel, content: _Counting, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """An unforeseen exception is EIO for its reader, one traceback however often, and nothing else."""
-    content.broken = True
+    """An unforeseen exception is EIO for its reader, logged each time, and nothing else."""
+    content.error = ZeroDivisionError()
     with caplog.at_level(logging.ERROR):
         assert [errno.EIO] * 3 == [_refusal(lambda: kernel.open("proc/meminfo")) for _ in range(3)]
-    assert 1 == len(caplog.records)
-    content.broken = False
+    assert 3 == len(caplog.records)
+    content.error = None
     assert b"proc/meminfo 1\n" == kernel.read(kernel.open("proc/meminfo"), 0, 99)
 
 
@@ -193,9 +193,16 @@ def test_more_refusals(kernel: Kernel) -> None:
     assert errno.ENOTDIR == _refusal(lambda: kernel.list(kernel.find("proc/stat").inode, 1, 99))
 
 
-def test_a_request_cut_short_is_eio(kernel: Kernel) -> None:
+def test_a_request_cut_short(kernel: Kernel, caplog: pytest.LogCaptureFixture) -> None:
     """A message shorter than its kind needs is answered, not an exception."""
-    assert errno.EIO == _refusal(lambda: kernel.ask(Opcode.READ, ROOT_INODE, bytes(3)))
+    assert errno.EINVAL == _refusal(lambda: kernel.ask(Opcode.READ, ROOT_INODE, bytes(3)))
+    assert [] == caplog.records
+
+
+def test_errnos_of_the_kernels_own(kernel: Kernel, content: _Counting) -> None:
+    """What sysfs says and no program may see is EIO: the kernel would refuse to take it from us."""
+    content.error = HostTreeError(524)
+    assert errno.EIO == _refusal(lambda: kernel.open("proc/meminfo"))
 
 
 @pytest.mark.parametrize("minor,agreed", [(27, 27), (31, 31), (45, 31)])
@@ -250,7 +257,7 @@ def test_answers_are_counted(kernel: Kernel, content: _Counting) -> None:
     kernel.find("proc/meminfo")
     handle = kernel.open("proc/meminfo")
     assert errno.EIO == _refusal(lambda: kernel.write(handle, b"text"))
-    content.broken = True
+    content.error = ZeroDivisionError()
     assert errno.EIO == _refusal(lambda: kernel.open("proc/meminfo"))
     file_system = kernel.file_system
     counted = {Opcode(n).name: count for n, count in enumerate(file_system.requests) if count}

@@ -45,3 +45,24 @@ def test_inner_pid(processes: Processes, tasks: list[int], expected: int) -> Non
 def test_inner_pid_without_init(processes: Processes) -> None:
     """When init has just gone, no number of the host is shown."""
     assert 1 == processes.find_inner_pid([103], 999)
+
+
+@pytest.mark.parametrize("name", ["x\rNSpid:\t1\t1", "x\rNSpid:\tx", "x\fNSpid:"])
+def test_inner_pid_of_one_that_forges_it(processes: Processes, tmp_path: Path, name: str) -> None:
+    """A task that calls itself like a line of its status has the number that the kernel gave it."""
+    (tmp_path / "proc/103/status").write_text(f"Name:\t{name}\nNSpid:\t103\t9\n", newline="")
+    assert 9 == processes.find_inner_pid([103], 100)
+
+
+@pytest.mark.parametrize("status", ["", "NSpid:\n", "NSpid:\tx\n", "NSpid:\t103\t-9\n"])
+def test_inner_pid_of_one_that_cannot_be_told(processes: Processes, tmp_path: Path, status: str) -> None:
+    """A status without the line, or with a damaged one, is passed over."""
+    (tmp_path / "proc/103/status").write_text(status)
+    assert 7 == processes.find_inner_pid([103, 101], 100)
+
+
+@pytest.mark.parametrize("stat", ["", "103 (x) ", "103 (x"])
+def test_damaged_state(processes: Processes, tmp_path: Path, stat: str) -> None:
+    """A task whose state cannot be read is not counted."""
+    (tmp_path / "proc/103/task/103/stat").write_text(stat)
+    assert TaskCounts(1, 1, 2) == processes.count_states([100, 101, 103])

@@ -1,0 +1,38 @@
+"""What /proc says of one task, apart from when it began (starttime.py). Pure.
+
+The command is whatever the task has called itself: only a newline is escaped in it, and only in status.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from pylxcfs.cgroup.types import ParseError
+
+_NSPID: Final = b"NSpid:"
+#: PID_MAX_LIMIT, include/linux/threads.h.
+_PID_MAX: Final = 1 << 22
+
+
+def parse_state(stat: bytes) -> str:
+    """Return the letter of the state in /proc/PID/stat (proc_pid_stat(5)); raises ParseError."""
+    # No field after the command can hold a parenthesis.
+    _, parenthesis, fields = stat.rpartition(b") ")
+    if not parenthesis or not fields:
+        raise ParseError("/proc/PID/stat", stat)
+    return chr(fields[0])
+
+
+def parse_pids(status: bytes) -> Sequence[int]:
+    """Return a task's number in each pid namespace from ours down to its own; raises ParseError.
+
+    Source: the line NSpid of /proc/PID/status (proc_pid_status(5)), since Linux 4.1; before, there is none.
+    """
+    for line in status.split(b"\n"):
+        if line.startswith(_NSPID):
+            try:
+                numbers = [int(number) for number in line.removeprefix(_NSPID).split()]
+            except ValueError as error:
+                raise ParseError("/proc/PID/status", line) from error
+            if numbers and 0 < min(numbers) <= max(numbers) <= _PID_MAX:
+                return numbers
+    raise ParseError("/proc/PID/status", b"no NSpid")
