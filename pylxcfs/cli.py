@@ -106,6 +106,13 @@ def _build_parser() -> OneLineParser:
         default=DEFAULT_CACHE_TTL_SECONDS,
         help="how long content may be served again; 0 renders every time (default: %(default)s)",
     )
+    parser.add_argument(
+        "--hold",
+        metavar="SECONDS",
+        type=_seconds,
+        default=0.0,
+        help="in a container: keep the mount for the next one for so long, however this one ends",
+    )
     parser.add_argument("--log-level", choices=_LOG_LEVELS, default="info", help="default: %(default)s")
     parser.add_argument(
         "-d",
@@ -150,6 +157,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> Config:
         pidfile=arguments.pidfile,
         log_level=arguments.log_level.upper(),
         psi_poll=arguments.enable_psi_poll,
+        hold_seconds=arguments.hold,
     )
 
 

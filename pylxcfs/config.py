@@ -42,6 +42,8 @@ class Config:
     log_level: str = "INFO"
     #: Above this resident memory a server is replaced.
     max_memory: int = DEFAULT_MAX_MEMORY
+    #: How long the connection is kept, and readers wait, when we end; 0: we unmount (``--hold``).
+    hold_seconds: float = 0.0
     #: Let containers set PSI triggers (``--enable-psi-poll``).
     psi_poll: bool = False
     #: The host's /proc and /sys; elsewhere only in tests.

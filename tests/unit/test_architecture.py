@@ -12,7 +12,7 @@ _PACKAGE = Path(pylxcfs.__file__).parent
 #: From the kernel's words to the command lines: a module imports only from its own line or those above.
 _LAYERS = (
     {"errors", "arguments", "binds", "config", "mountapi", "mountinfo", "personality", "starttime", "cgroup"},
-    {"restarts", "runstate", "supervision", "systemd"},
+    {"holder", "restarts", "runstate", "supervision", "systemd"},
     {"hosttree", "hugepages", "pidfile", "loadaverage", "serverprocess"},
     {"host"},
     {"view"},
@@ -24,6 +24,7 @@ _LAYERS = (
     {"content"},
     {"features"},
     {"assembly", "fuse"},
+    {"holding"},
     {"supervisor"},
     {"cli"},
     {"webhook", "reattach"},
