@@ -113,6 +113,8 @@ def _build_parser() -> OneLineParser:
         default=0.0,
         help="in a container: keep the mount for the next one for so long, however this one ends",
     )
+    # A holder's last resort; no operator has use for it.
+    parser.add_argument("--leave", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--log-level", choices=_LOG_LEVELS, default="info", help="default: %(default)s")
     parser.add_argument(
         "-d",
@@ -158,6 +160,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> Config:
         log_level=arguments.log_level.upper(),
         psi_poll=arguments.enable_psi_poll,
         hold_seconds=arguments.hold,
+        leave=arguments.leave,
     )
 
 

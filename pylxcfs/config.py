@@ -44,6 +44,8 @@ class Config:
     max_memory: int = DEFAULT_MAX_MEMORY
     #: How long the connection is kept, and readers wait, when we end; 0: we unmount (``--hold``).
     hold_seconds: float = 0.0
+    #: Stop as soon as we serve: those who wait are answered, and nobody is left with a dead file.
+    leave: bool = False
     #: Let containers set PSI triggers (``--enable-psi-poll``).
     psi_poll: bool = False
     #: The host's /proc and /sys; elsewhere only in tests.

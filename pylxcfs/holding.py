@@ -15,8 +15,8 @@ from pylxcfs.holder import HELD, KEEP, KEPT, LISTEN_FD, MAX_MESSAGE, RELEASE
 from pylxcfs.serverprocess import python_environment
 
 _log = logging.getLogger(__name__)
-#: How long an earlier holder may take to answer; one that is giving files back ends instead.
-_ANSWER_SECONDS: Final = 130.0
+#: How long an earlier holder may take to answer.
+_ANSWER_SECONDS: Final = 5.0
 #: One that ends at once is started again, but not in a loop.
 _RETRY_SECONDS: Final = 10.0
 

@@ -313,6 +313,8 @@ class Supervisor:
             _log.info("%s serves after %.0f ms", name, gap_seconds * 1000)
             self._write_state()
         self._notifier.tell("READY=1", f"STATUS={name} serves")
+        if self._config.leave:
+            self._stop()
 
     def _replace(self, why: str) -> None:
         """Start a server from the installed code, to take over when it is ready."""
