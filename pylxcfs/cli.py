@@ -78,6 +78,11 @@ def _build_parser() -> OneLineParser:
         "--enable-psi-poll", action="store_true", help="let containers set triggers on proc/pressure/*"
     )
     parser.add_argument(
+        "--disable-reattach",
+        action="store_true",
+        help="leave the binds in running containers alone when mounting and unmounting",
+    )
+    parser.add_argument(
         "-o",
         dest="mount_options",
         metavar="OPTS",
@@ -159,6 +164,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> Config:
         pidfile=arguments.pidfile,
         log_level=arguments.log_level.upper(),
         psi_poll=arguments.enable_psi_poll,
+        reattach=not arguments.disable_reattach,
         hold_seconds=arguments.hold,
         leave=arguments.leave,
     )

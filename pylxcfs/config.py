@@ -48,6 +48,9 @@ class Config:
     leave: bool = False
     #: Let containers set PSI triggers (``--enable-psi-poll``).
     psi_poll: bool = False
+    #: Plant binds in running containers anew after mounting, and take them away before unmounting
+    #: (``--disable-reattach`` leaves them alone).
+    reattach: bool = True
     #: The host's /proc and /sys; elsewhere only in tests.
     proc_root: Path = Path("/proc")
     sys_root: Path = Path("/sys")

@@ -28,7 +28,8 @@ class Hold:
         """Keep it for `seconds` after our end, 0 for not at all; `arguments` are the daemon's own."""
         self._directory = directory
         self._seconds = seconds
-        self._arguments = arguments
+        # A daemon that the holder starts finds no /run of the container any more.
+        self._arguments = (*arguments, "--pidfile", os.fspath(directory / "holder.pid"))
         self._earlier: socket.socket | None = None
         self._own: socket.socket | None = None
         self._sent: Connection | None = None

@@ -25,8 +25,6 @@ _ONE_RECORD: Final = frozenset(
 #: Of /sys/devices/system/cpu, read by the name ``cpu/NAME``; not every kernel has all of them.
 _CPU_LISTS: Final = ("enabled", "offline", "possible", "present")
 _ONLINE: Final = "cpu/online"
-#: CPU hotplug is rare, and every stat and cpuinfo asks.
-_ONLINE_VALID_SECONDS: Final = 1.0
 #: Below /sys/kernel/mm/hugepages/hugepages-SIZEkB (Documentation/admin-guide/mm/hugetlbpage.rst).
 _POOL_FILES: Final = ("nr_hugepages", "free_hugepages", "resv_hugepages")
 HUGE_POOLS: Final = "huge_pools"
@@ -88,7 +86,7 @@ class HostReader:
         self._pool_fds = _open_pools(sys_root / "kernel/mm/hugepages")
         self._ticks_per_second = os.sysconf("SC_CLK_TCK")
         self._online = CpuSet()
-        self._online_until = 0.0
+        self._online_text = b""
 
     def has(self, name: str) -> bool:
         """Tell whether this kernel has a file that `read` knows by this name."""
@@ -138,10 +136,10 @@ class HostReader:
         return pools
 
     def _read_online(self) -> CpuSet:
-        now = time.monotonic()
-        if now >= self._online_until:
-            self._online = parse_cpu_list(_ONLINE, self.read(_ONLINE))
-            self._online_until = now + _ONLINE_VALID_SECONDS
+        # Read each time, or a CPU that was switched on would be missing for a while; seldom parsed.
+        text = self.read(_ONLINE)
+        if text != self._online_text:
+            self._online, self._online_text = parse_cpu_list(_ONLINE, text), text
         return self._online
 
 

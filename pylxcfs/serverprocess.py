@@ -1,4 +1,4 @@
-"""A server process as its supervisor sees it."""
+"""The supervisor's child processes: how they are started, and a server as its supervisor sees it."""
 
 import os
 import signal
@@ -32,6 +32,20 @@ def python_environment() -> dict[str, str]:
     return {**environment, "PYTHONPATH": f"{package}:{path}" if path else package}
 
 
+def start_process(command: list[str], control: int | None = None) -> int:
+    """Start a program of the package, `control` being its `CONTROL_FD`; return its pid. Raises OSError."""
+    actions = [] if control is None else [(os.POSIX_SPAWN_DUP2, control, CONTROL_FD)]
+    return os.posix_spawn(
+        command[0],
+        command,
+        python_environment(),
+        file_actions=actions,
+        # Ctrl-C in a terminal is for the supervisor.
+        setpgroup=0,
+        setsigmask=(),
+    )
+
+
 class ServerProcess:
     """A server: started, told to serve, watched."""
 
@@ -53,15 +67,7 @@ class ServerProcess:
         self.control.setblocking(False)  # noqa: FBT003 - the socket's own interface
         command = python_command("pylxcfs.server", str(generation), *arguments)
         with theirs:
-            # A process group of its own: Ctrl-C in a terminal is for the supervisor.
-            self.pid = os.posix_spawn(
-                command[0],
-                command,
-                python_environment(),
-                file_actions=[(os.POSIX_SPAWN_DUP2, theirs.fileno(), CONTROL_FD)],
-                setpgroup=0,
-                setsigmask=(),
-            )
+            self.pid = start_process(command, theirs.fileno())
 
     def receive(self) -> list[bytes]:
         """Return the words that it has said since the last time."""

@@ -30,7 +30,7 @@ from pylxcfs.holding import Hold
 from pylxcfs.pidfile import PidFile
 from pylxcfs.restarts import HOST_VIEW_SECONDS, YOUNG_SECONDS, Deaths
 from pylxcfs.runstate import Replacement, RunState, StateFile, is_server
-from pylxcfs.serverprocess import ServerProcess
+from pylxcfs.serverprocess import ServerProcess, python_command, start_process
 from pylxcfs.supervision import ALIVE, READY, STORE_NAME
 from pylxcfs.systemd import Notifier, inherited_descriptors, is_being_restarted, watchdog_seconds
 
@@ -44,6 +44,8 @@ _START_SECONDS: Final = 60.0
 _DRAIN_SECONDS: Final = 2.0
 _REAP_SECONDS: Final = 0.2
 _MEMORY_SECONDS: Final = 5.0
+#: How long we wait at the end for binds to be taken out of containers.
+_DETACH_SECONDS: Final = 20.0
 _REMEMBERED: Final = 50
 _STOP_SIGNALS: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 _SIGNALS: Final = (*_STOP_SIGNALS, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCHLD)
@@ -128,6 +130,12 @@ class Supervisor:
         #: Killed, but not seen to end.
         self._lingering: list[ServerProcess] = []
         self._memory_at = self._host_until = self._watchdog_at = 0.0
+        #: Plants binds anew in running containers, or takes them away.
+        self._rebinding: int | None = None
+        #: Whether containers' binds are of an earlier mount.
+        self._has_mounted = False
+        #: Until when we wait for binds to be taken away; None while we are not told to stop.
+        self._stop_by: float | None = None
         self._exit_status: int | None = None
 
     def run(self) -> int:
@@ -200,6 +208,10 @@ class Supervisor:
                 return
             if pid == 0:
                 return
+            if pid == self._rebinding:
+                self._rebinding = None
+                if self._stop_by is not None:
+                    self._leave()
             for server in (self._current, self._successor, *self._lingering):
                 if server is not None and server.pid == pid:
                     self._ended(server, os.waitstatus_to_exitcode(status))
@@ -243,6 +255,9 @@ class Supervisor:
             self._host_until = 0.0
             self._deaths = Deaths()
             self._replace("containers are looked at again")
+        if self._stop_by is not None and now > self._stop_by:
+            _log.error("binds in containers are not all taken away after %.0f s; unmounting", _DETACH_SECONDS)
+            self._leave()
         if self._watchdog_seconds is not None and now >= self._watchdog_at:
             self._watchdog_at = now + self._watchdog_seconds / 3
             self._notifier.tell("WATCHDOG=1")
@@ -281,6 +296,7 @@ class Supervisor:
         mounted = self._connection is None
         if self._connection is None:
             self._connection = self._mount()
+            self._has_mounted = True
         fd = self._connection.fd
         start = self._deaths.next_start
         host_view = self._host_view or start.host_view
@@ -315,6 +331,9 @@ class Supervisor:
         self._notifier.tell("READY=1", f"STATUS={name} serves")
         if self._config.leave:
             self._stop()
+        elif self._has_mounted:
+            self._has_mounted = False
+            self._rebind("plant")
 
     def _replace(self, why: str) -> None:
         """Start a server from the installed code, to take over when it is ready."""
@@ -397,26 +416,46 @@ class Supervisor:
         return True
 
     def _stop(self) -> None:
-        """Leave: for good, or with the connection kept for whoever is started next."""
+        """Begin to leave: for good, or with the connection kept for whoever is started next."""
+        if self._connection is None or self._stop_by is not None:
+            self._leave()
+        elif self._notifier.is_heard and is_being_restarted(Path("/proc/self/cgroup").read_text()):
+            _log.info("the service manager keeps the connection for the next start")
+            self._exit_status = 0
+        elif self._hold.is_kept:
+            _log.info("the mount is held for the next start, for %g s", self._config.hold_seconds)
+            self._exit_status = 0
+        else:
+            self._notifier.tell("STOPPING=1")
+            self._stop_by = time.monotonic() + _DETACH_SECONDS
+            self._rebind("detach")
+            if self._rebinding is None:
+                self._leave()
+
+    def _leave(self) -> None:
+        """Unmount, now that no container has a file of ours."""
         self._exit_status = 0
         if self._connection is None:
             return
-        kept = self._notifier.is_heard and is_being_restarted(Path("/proc/self/cgroup").read_text())
-        if kept:
-            _log.info("the service manager keeps the connection for the next start")
-        elif self._hold.is_kept:
-            _log.info("the mount is held for the next start, for %g s", self._config.hold_seconds)
-        else:
-            name = STORE_NAME + self._connection.minor
-            self._notifier.tell("STOPPING=1", f"FDSTOREREMOVE=1\nFDNAME={name}")
-            self._connection.unmount()
-            self._state_file.remove()
-        if self._current is not None:
-            self._current.drain()
+        name = STORE_NAME + self._connection.minor
+        self._notifier.tell(f"FDSTOREREMOVE=1\nFDNAME={name}")
+        self._connection.unmount()
+        self._state_file.remove()
+
+    def _rebind(self, verb: str) -> None:
+        """Have binds in running containers planted anew, or taken away, while we go on."""
+        if not self._config.reattach:
+            return
+        try:
+            self._rebinding = start_process(python_command("pylxcfs.reattach", verb, *self._arguments))
+        except OSError as error:
+            _log.error("binds in running containers are left as they are: %s", error)
 
     def _end(self) -> None:
         """Leave no server behind."""
         patience = _DRAIN_SECONDS if self._exit_status == 0 else 0.0
+        if self._current is not None and self._exit_status == 0:
+            self._current.drain()
         for server in (self._current, self._successor, *self._lingering):
             if server is None:
                 continue

@@ -4,14 +4,13 @@ import argparse
 import json
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 from pylxcfs.binds import DEFAULT_MOUNT_POINT
 from pylxcfs.config import DEFAULT_RUNTIME_DIR
-from pylxcfs.reattach.actions import Action, Outcome, Request
+from pylxcfs.reattach.actions import Action, Outcome, Request, summary
 from pylxcfs.reattach.survey import State
 
 _HEAD: Final = ("CONTAINER", "FILE", "STATE", "ACTION")
@@ -76,7 +75,7 @@ def run_and_print(act: Callable[[], list[Outcome]], *, as_json: bool) -> int:
 def table(outcomes: Sequence[Outcome]) -> Iterator[str]:
     """Yield a line for each bind that is not simply well, aligned, under a headline; nothing if all are."""
     rows = [
-        (_container(o), o.target, o.state.value, f"{o.action}{f': {o.reason}' if o.reason else ''}")
+        (o.where, o.target, o.state.value, f"{o.action}{f': {o.reason}' if o.reason else ''}")
         for o in outcomes
         if o.action is not Action.NOTHING or o.state not in _QUIET
     ]
@@ -85,18 +84,6 @@ def table(outcomes: Sequence[Outcome]) -> Iterator[str]:
     widths = [max(map(len, column)) for column in zip(_HEAD, *rows, strict=True)]
     for row in (_HEAD, *rows):
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-
-
-def summary(outcomes: Sequence[Outcome]) -> str:
-    """Count containers, binds, and what was done about them."""
-    counts = Counter(outcome.action for outcome in outcomes)
-    containers = len({(outcome.container, outcome.pid) for outcome in outcomes})
-    done = [f"{count} {action}" for action, count in counts.items() if action is not Action.NOTHING]
-    return f"{containers} containers, {len(outcomes)} binds: {', '.join(done) or 'nothing to do'}"
-
-
-def _container(outcome: Outcome) -> str:
-    return outcome.container.short or f"pid {outcome.pid} {outcome.container.cgroup}"
 
 
 def _as_dict(outcome: Outcome) -> dict[str, str | int]:

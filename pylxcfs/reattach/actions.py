@@ -2,6 +2,7 @@
 
 import errno
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -72,6 +73,11 @@ class Outcome:
     reason: str = ""
 
     @property
+    def where(self) -> str:
+        """The container, as an operator knows it."""
+        return self.container.short or f"pid {self.pid} {self.container.cgroup}"
+
+    @property
     def is_trouble(self) -> bool:
         """Whether readers in the container still get an error, or what was asked for failed."""
         return self.action is Action.FAILED or (
@@ -88,6 +94,14 @@ class _Plan:
     state: State
     order: Order | None = None
     reason: str = ""
+
+
+def summary(outcomes: Sequence[Outcome]) -> str:
+    """Count containers, binds, and what was done about them."""
+    counts = Counter(outcome.action for outcome in outcomes)
+    containers = len({(outcome.container, outcome.pid) for outcome in outcomes})
+    done = [f"{count} {action}" for action, count in counts.items() if action is not Action.NOTHING]
+    return f"{containers} containers, {len(outcomes)} binds: {', '.join(done) or 'nothing to do'}"
 
 
 def reattach(request: Request, files: Sequence[str] = ()) -> list[Outcome]:

@@ -49,12 +49,12 @@ def busybox(dockerd: Docker, daemon: Daemon) -> Run:
 
 
 @contextmanager
-def detached(dockerd: Docker, served: Path, *limits: str) -> Iterator[str]:
-    """Run a Debian container that does nothing; yield its id."""
+def detached(dockerd: Docker, served: Path, *limits: str, some_hidden: bool = False) -> Iterator[str]:
+    """Run a Debian container that does nothing; yield its id. `some_hidden`: CPUs are taken from it."""
     container = dockerd("run", "--detach", *limits, *binds(served), DEBIAN, "sleep", "infinity").strip()
     try:
         yield container
-        check_invariants(lambda: named_texts(dockerd("exec", container, *READ_PASS)))
+        check_invariants(lambda: named_texts(dockerd("exec", container, *READ_PASS)), some_hidden=some_hidden)
     finally:
         dockerd("rm", "--force", container)
 
@@ -219,7 +219,8 @@ def test_update(dockerd: Docker, daemon: Daemon) -> None:
 
 def test_update_cpus(dockerd: Docker, daemon: Daemon) -> None:
     """After `docker update` of quota and CPU set the container has its new CPUs, in every file."""
-    with detached(dockerd, daemon.proc, "--cpus", "1", "--cpuset-cpus", "0-1") as container:
+    limits = ("--cpus", "1", "--cpuset-cpus", "0-1")
+    with detached(dockerd, daemon.proc, *limits, some_hidden=True) as container:
 
         def cpus() -> tuple[list[int], set[str]]:
             text = dockerd("exec", container, "cat", "/proc/cpuinfo", "/proc/stat")

@@ -23,6 +23,11 @@ def pylxcfs_command(*arguments: str | Path) -> list[str]:
     return [sys.executable, "-m", "pylxcfs.cli", *map(str, arguments)]
 
 
+def file_system_name(mount_point: Path) -> str:
+    """Name the file system that a test mounts on `mount_point`."""
+    return f"{mount_point.parent.name}-{mount_point.name}"
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
     """How a command that was expected to end by itself ended."""
@@ -128,7 +133,9 @@ def pylxcfs(mount_point: Path, *options: str, within: Iterable[str] = ()) -> Ite
     runtime = mount_point.with_name(mount_point.name + ".run")
     runtime.mkdir(exist_ok=True)
     pidfile = runtime / "pylxcfs.pid"
-    command = pylxcfs_command("-p", pidfile, "--runtime-dir", runtime, *options, mount_point)
+    # A name of its own: dead binds of other daemons on this machine are not ours.
+    source = f"fsname={file_system_name(mount_point)}"
+    command = pylxcfs_command("-p", pidfile, "--runtime-dir", runtime, "-o", source, *options, mount_point)
     with _started([*within, *command], mount_point, pidfile) as daemon:
         yield daemon
         if daemon.running():

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tests.machine.daemon import REPOSITORY, Daemon
+from tests.machine.daemon import REPOSITORY, Daemon, file_system_name
 
 _CTL: Final = (sys.executable, "-m", "pylxcfs.ctl.cli")
 
@@ -47,19 +47,19 @@ class Report:
 class Site:
     """One mount point, the daemons that come and go on it, and pylxcfsctl told about them.
 
-    The file system has a name of its own: dead binds of other daemons on this machine are not ours.
+    These daemons leave binds alone: the operator does not.
     """
 
     def __init__(self, mount_point: Path, start: Callable[..., Daemon]) -> None:
         """Start the first daemon."""
         self.mount_point = mount_point
-        self.fsname = f"{mount_point.parent.name}-{mount_point.name}"
+        self.fsname = file_system_name(mount_point)
         self._start = start
         self.daemon = self.start()
 
     def start(self) -> Daemon:
         """Start a daemon on the mount point."""
-        self.daemon = self._start("-o", f"fsname={self.fsname}", mount_point=self.mount_point)
+        self.daemon = self._start("--disable-reattach", mount_point=self.mount_point)
         return self.daemon
 
     def replace(self) -> None:

@@ -74,6 +74,14 @@ def test_snapshot(roots: tuple[Path, Path]) -> None:
     assert 0 < snapshot.boottime_usec
 
 
+def test_hotplug(roots: tuple[Path, Path]) -> None:
+    """A CPU that was switched on or off shows in the next snapshot."""
+    reader = HostReader(*roots)
+    assert (0, 1, 3) == reader.snapshot(()).online
+    (roots[1] / "devices/system/cpu/online").write_text("0-3\n")
+    assert (0, 1, 2, 3) == reader.snapshot(()).online
+
+
 def test_huge_pools(roots: tuple[Path, Path]) -> None:
     """The pools of all sizes that have pages are read anew each time, and only where they are asked for."""
     sizes = {"hugepages-2048kB": (3, 2, 1), "hugepages-1048576kB": (0, 0, 0)}

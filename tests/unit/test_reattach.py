@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from pylxcfs.ctl.bindtable import summary, table
+from pylxcfs.ctl.bindtable import table
 from pylxcfs.mountinfo import Mount, parse_mountinfo
-from pylxcfs.reattach.actions import Action, Outcome
+from pylxcfs.reattach.actions import Action, Outcome, summary
 from pylxcfs.reattach.containername import Name, name_of
 from pylxcfs.reattach.memory import Detached, DetachedFile
 from pylxcfs.reattach.namespaces import Namespace, list_namespaces
