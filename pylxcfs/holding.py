@@ -63,6 +63,7 @@ class Hold:
             return
         if not self._seconds:
             self._release_earlier()
+            self._path.unlink(missing_ok=True)
             return
         self._hear()
         if self._own is None and time.monotonic() >= self._start_at:
