@@ -81,7 +81,9 @@ class _Holder:
             if self._clients:
                 is_started = False
             elif not ready and left is not None and left <= 0:
-                if self._fd is None or is_started or not _start_daemon(arguments):
+                if self._fd is None:
+                    return
+                if is_started or not _start_daemon(arguments):
                     _log("nobody serves; letting go")
                     return
                 is_started = True
@@ -89,7 +91,12 @@ class _Holder:
             for fd, _ in ready:
                 if fd == self._listener.fileno():
                     self._accept()
-                elif not self._hear(self._clients[fd]):
+                elif fd == self._fd:
+                    # POLLERR: the file system is mounted nowhere any more, or was aborted.
+                    self._drop()
+                    if not self._clients:
+                        return
+                elif fd in self._clients and not self._hear(self._clients[fd]):
                     return
 
     def _accept(self) -> None:
@@ -118,9 +125,10 @@ class _Holder:
         except OSError:
             word, fds = b"", []
         if word.startswith(KEEP) and fds:
-            if self._fd is not None:
-                os.close(self._fd)
+            self._drop()
             self._fd, self._minor = fds[0], word.removeprefix(KEEP)
+            # For no events but errors: whoever serves hears of the others.
+            self._poller.register(self._fd, 0)
             with contextlib.suppress(OSError):
                 client.send(KEPT + self._problem)
         elif not word:
@@ -128,7 +136,14 @@ class _Holder:
             self._clients.pop(client.fileno()).close()
             if not self._clients:
                 self._serve_by = time.monotonic() + self._seconds
+                return self._fd is not None
         return word != RELEASE
+
+    def _drop(self) -> None:
+        if self._fd is not None:
+            self._poller.unregister(self._fd)
+            os.close(self._fd)
+        self._fd, self._minor = None, b""
 
 
 def _leave_cgroups() -> str:

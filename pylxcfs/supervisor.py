@@ -143,6 +143,8 @@ class Supervisor:
         try:
             if self._connection is not None:
                 self._gap = (time.monotonic(), "new supervisor")
+            elif self._config.leave:
+                return 0
             self._current = self._start_server()
             tick_at = time.monotonic() + _TICK_SECONDS
             while self._exit_status is None:
