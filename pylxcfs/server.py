@@ -109,13 +109,24 @@ def _run(config: Config, control: socket.socket, generation: int, arguments: Seq
 def _wait_for_connection(control: socket.socket, engine: Engine) -> int | None:
     """Return the descriptor to serve; None if the supervisor has gone."""
     while True:
-        word, fds, _, _ = socket.recv_fds(control, MAX_MESSAGE, 1)
+        word, fds = _receive(control)
         if word == GO and fds:
-            os.set_inheritable(fds[0], False)  # noqa: FBT003 - the function's own interface
             return fds[0]
         if not word:
             return None
         _obey_view(word, engine)
+
+
+def _receive(control: socket.socket) -> tuple[bytes, list[int]]:
+    """Return the next word and what came with it; no word once the supervisor has gone."""
+    try:
+        word, fds, _, _ = socket.recv_fds(control, MAX_MESSAGE, 1)
+    except ConnectionError:
+        # It went without having read all that we said.
+        return b"", []
+    for fd in fds:
+        os.set_inheritable(fd, False)  # noqa: FBT003 - the function's own interface
+    return word, fds
 
 
 async def _serve(
@@ -145,7 +156,7 @@ async def _obey(loop: Session, control: socket.socket, engine: Engine) -> _End:
     """Do what the supervisor says until serving has to end."""
     while True:
         await trio.lowlevel.wait_readable(control)
-        word = control.recv(MAX_MESSAGE)
+        word, _ = _receive(control)
         if word == DRAIN or not word:
             loop.stop()
             return _End.DRAINED if word else _End.ORPHANED

@@ -454,10 +454,14 @@ class Supervisor:
             _log.error("binds in running containers are left as they are: %s", error)
 
     def _end(self) -> None:
-        """Leave no server behind."""
+        """Leave no process behind."""
         patience = _DRAIN_SECONDS if self._exit_status == 0 else 0.0
         if self._current is not None and self._exit_status == 0:
             self._current.drain()
+        if self._rebinding is not None:
+            # Not reaped yet, so the pid is still its own.
+            os.kill(self._rebinding, signal.SIGKILL)
+            _wait_for_end(self._rebinding, _REAP_SECONDS)
         for server in (self._current, self._successor, *self._lingering):
             if server is None:
                 continue

@@ -63,6 +63,11 @@ class Daemon:
         return self.mount_point / "proc"
 
     @property
+    def file_system(self) -> str:
+        """What its file system is called."""
+        return file_system_name(self.mount_point)
+
+    @property
     def log(self) -> str:
         """What it has printed to stderr so far."""
         return self._log.read_text()

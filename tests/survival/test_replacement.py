@@ -6,6 +6,7 @@ import random
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -135,25 +136,34 @@ def test_readers_notice_nothing(
 
 
 def _after(seconds: float) -> Callable[[], bool]:
-    import time  # noqa: PLC0415
-
     until = time.monotonic() + seconds
     return lambda: time.monotonic() >= until
 
 
-def test_supervisor_killed_alone(start_daemon: StartDaemon) -> None:
-    """A server whose supervisor is killed becomes one, on the same mount; nobody is left unwatched."""
+@pytest.mark.parametrize("deaf_seconds", [0.0, 1.0])
+def test_supervisor_killed_alone(start_daemon: StartDaemon, deaf_seconds: float) -> None:
+    """A server whose supervisor is killed becomes one, on the same mount; nobody is left unwatched.
+
+    Also if the supervisor had not heard its last words: then the end of the socket looks different.
+    """
     daemon = start_daemon()
     before = _state(daemon)
     with (daemon.proc / "meminfo").open() as file:
         assert file.readline()
+        if deaf_seconds:
+            daemon.process.send_signal(signal.SIGSTOP)
+            wait_for("words are not heard", _after(deaf_seconds))
         os.kill(daemon.process.pid, signal.SIGKILL)
         daemon.process.wait()
-        wait_for("it has a new server", lambda: _state(daemon)["generation"] > before["generation"])
+        try:
+            wait_for("it has a new server", lambda: _state(daemon)["generation"] > before["generation"])
+        except AssertionError as error:
+            error.add_note(daemon.log)
+            raise
         file.seek(0)
         assert file.read().startswith("MemTotal:")
     after = _state(daemon)
-    assert before["server_pid"] == after["supervisor_pid"]
+    assert before["server_pid"] == after["supervisor_pid"], daemon.log
     assert before["device"] == after["device"]
     supervisor = psutil.Process(after["supervisor_pid"])
     assert [after["server_pid"]] == [child.pid for child in supervisor.children()]
