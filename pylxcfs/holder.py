@@ -42,14 +42,15 @@ _CLONE_NEWCGROUP: Final = 0x02000000
 _MARK: Final = " - "
 #: How long a daemon that we have started may take to come.
 _START_SECONDS: Final = 60.0
+#: Of the second: a daemon that we have started leaves no zombie.
+_IGNORED: Final = (signal.SIGHUP, signal.SIGCHLD)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Keep what a supervisor gives until it is released, or for long enough after nobody serves it."""
     seconds, *arguments = sys.argv[1:] if argv is None else argv
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    # No zombie of a daemon that could not start.
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    for number in _IGNORED:
+        signal.signal(number, signal.SIG_IGN)
     # Whatever the container was started with: somebody may wait until nobody has it open.
     os.closerange(LISTEN_FD + 1, os.sysconf("SC_OPEN_MAX"))
     _Holder(socket.socket(fileno=LISTEN_FD), float(seconds), _leave_cgroups()).run(arguments)
@@ -68,36 +69,37 @@ class _Holder:
         self._serve_by: float | None = time.monotonic() + seconds
         self._fd: int | None = None
         self._minor = b""
+        #: A daemon that we have started, until it has ended (pidfd).
+        self._daemon: int | None = None
         self._poller = select.poll()
         self._poller.register(listener, select.POLLIN)
         listener.setblocking(False)  # noqa: FBT003 - the socket's own interface
 
     def run(self, arguments: Sequence[str]) -> None:
         """Keep it until released, or until nobody serves it whatever we do."""
-        is_started = False
         while True:
             left = None if self._serve_by is None else self._serve_by - time.monotonic()
             ready = self._poller.poll(None if left is None else max(0.0, left) * 1000)
-            if self._clients:
-                is_started = False
-            elif not ready and left is not None and left <= 0:
-                if self._fd is None:
-                    return
-                if is_started or not _start_daemon(arguments):
-                    _log("nobody serves; letting go")
-                    return
-                is_started = True
-                self._serve_by = time.monotonic() + _START_SECONDS
-            for fd, _ in ready:
-                if fd == self._listener.fileno():
-                    self._accept()
-                elif fd == self._fd:
-                    # POLLERR: the file system is mounted nowhere any more, or was aborted.
-                    self._drop()
-                    if not self._clients:
-                        return
-                elif fd in self._clients and not self._hear(self._clients[fd]):
-                    return
+            if not all(self._handle(fd) for fd, _ in ready):
+                return
+            if not ready and not self._clients and not self._start_daemon(arguments):
+                return
+
+    def _handle(self, fd: int) -> bool:
+        """Handle what has happened to a descriptor; False if that is the end."""
+        if fd == self._listener.fileno():
+            self._accept()
+        elif fd == self._fd:
+            # POLLERR: the file system is mounted nowhere any more, or was aborted.
+            self._drop()
+            return bool(self._clients)
+        elif fd == self._daemon:
+            # It has released us, or will not.
+            self._forget_daemon()
+            return bool(self._clients)
+        elif fd in self._clients:
+            return self._hear(self._clients[fd])
+        return True
 
     def _accept(self) -> None:
         """Tell root what is kept, and nobody else."""
@@ -138,6 +140,29 @@ class _Holder:
                 self._serve_by = time.monotonic() + self._seconds
                 return self._fd is not None
         return word != RELEASE
+
+    def _start_daemon(self, arguments: Sequence[str]) -> bool:
+        """Start one that serves and then leaves, releasing us as any other; False if that cannot be."""
+        if self._fd is None or self._daemon is not None:
+            return False
+        _log("nobody has come to serve; starting a daemon that leaves in good order")
+        command = [sys.executable, "-P", "-m", "pylxcfs.cli", *arguments, "--hold", "0", "--leave"]
+        try:
+            pid = os.posix_spawn(command[0], command, os.environ, setsigdef=_IGNORED)
+            self._daemon = os.pidfd_open(pid)
+        except OSError as error:
+            # The image that we were started from has been removed.
+            _log(f"{command[0]}: {error.strerror}")
+            return False
+        self._poller.register(self._daemon, select.POLLIN)
+        self._serve_by = time.monotonic() + _START_SECONDS
+        return True
+
+    def _forget_daemon(self) -> None:
+        if self._daemon is not None:
+            self._poller.unregister(self._daemon)
+            os.close(self._daemon)
+        self._daemon = None
 
     def _drop(self) -> None:
         if self._fd is not None:
@@ -194,19 +219,6 @@ def _enter(group: str, *, is_v2: bool) -> None:
         _enter(group, is_v2=False)
     finally:
         os.close(fd)
-
-
-def _start_daemon(arguments: Sequence[str]) -> bool:
-    """Start one that serves and then leaves; it releases us as any other does. False if that cannot be."""
-    _log("nobody has come to serve; starting a daemon that leaves in good order")
-    command = [sys.executable, "-P", "-m", "pylxcfs.cli", *arguments, "--hold", "0", "--leave"]
-    try:
-        os.posix_spawn(command[0], command, os.environ, setsigdef=(signal.SIGCHLD, signal.SIGHUP))
-    except OSError as error:
-        # The image that we were started from has been removed.
-        _log(f"{command[0]}: {error.strerror}")
-        return False
-    return True
 
 
 def _log(message: str) -> None:

@@ -64,9 +64,7 @@ def run(config: Config, arguments: Sequence[str]) -> int:
             "choose another --runtime-dir"
         )
     if config.hold_seconds and os.getpid() == 1:
-        raise StartupError(
-            "--hold needs the host's pid namespace: whoever keeps the mount would end with ours"
-        )
+        raise StartupError("--hold needs the host's pid namespace: what keeps the mount would end with ours")
     with contextlib.ExitStack() as cleanup:
         cleanup.enter_context(PidFile(config.pidfile or config.runtime_dir / "pylxcfs.pid"))
         try:
