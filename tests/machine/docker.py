@@ -84,6 +84,18 @@ class Docker:
         assert done.returncode == 0, f"{' '.join(command)}: {done.stdout}{done.stderr}"
         return done.stdout
 
+    def output(self, *argv: str) -> str:
+        """Run the docker client, whatever its status; return what it printed to both its outputs."""
+        return subprocess.run(
+            [*self._client, *argv], check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ).stdout
+
+    def start(self, *argv: str) -> "subprocess.Popen[str]":
+        """Start the docker client; its input and output are the caller's to use."""
+        return subprocess.Popen(
+            [*self._client, *argv], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
     def ready(self) -> bool:
         """Tell whether the daemon answers."""
         return subprocess.run([*self._client, "version"], check=False, capture_output=True).returncode == 0

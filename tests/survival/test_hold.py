@@ -19,6 +19,7 @@ from tests.machine.cgroups import MIB, Limits
 from tests.machine.container import FILES, Container
 from tests.machine.daemon import Daemon, pylxcfs_command, run_to_end
 from tests.machine.mounts import mounts_under
+from tests.machine.processes import has_open
 from tests.machine.reader import READER
 from tests.machine.waiting import wait_for
 
@@ -45,13 +46,6 @@ def _holders(daemon: Daemon) -> list[int]:
     return found
 
 
-def _keeps(pid: int) -> bool:
-    """Tell whether a process has a connection open."""
-    with contextlib.suppress(FileNotFoundError):
-        return "/dev/fuse" in [os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir()]
-    return False
-
-
 def _is_gone(pid: int) -> Callable[[], bool]:
     return lambda: not psutil.pid_exists(pid)
 
@@ -61,7 +55,9 @@ def _wait_until_held(daemon: Daemon) -> int:
 
     def is_held() -> bool:
         holders = [psutil.Process(pid) for pid in _holders(daemon)]
-        return [daemon.process.pid] == [each.ppid() for each in holders] and _keeps(holders[0].pid)
+        return [daemon.process.pid] == [each.ppid() for each in holders] and has_open(
+            holders[0].pid, "/dev/fuse"
+        )
 
     wait_for("a holder keeps it", is_held, alive=daemon.running)
     return _holders(daemon)[0]
