@@ -133,7 +133,7 @@ def test_uninstalled(daemons: Node, start: Start) -> None:
 
 def test_image_removed(daemons: Node, start: Start) -> None:
     """If nobody comes, and the holder finds no program, reads fail and do not hang; the next start heals."""
-    old = daemons.start(hold=2)
+    old = daemons.start("--read-only=false", hold=2)
     container = start()
     daemons.docker("exec", old, "rm", "-r", "/opt/pylxcfs")
     daemons.docker("kill", old)

@@ -46,9 +46,11 @@ class Node:
         given = [word for capability in capabilities for word in ("--cap-add", capability)]
         volumes = (f"{self.directory}:/run/pylxcfs:rshared", "/sys/fs/cgroup:/sys/fs/cgroup")
         container = self.docker(
-            *("run", "--detach", "--pid", "host", "--device", "/dev/fuse", "--cap-drop", "ALL", *given),
+            *("run", "--detach", "--read-only", "--pid", "host", "--device", "/dev/fuse"),
+            *("--cap-drop", "ALL", *given),
             *(word for volume in volumes for word in ("--volume", volume)),
-            *(*options, IMAGE, "pylxcfs", "--hold", str(hold), "-o", f"fsname={self.name}", MOUNT_POINT),
+            *(*options, IMAGE, "pylxcfs", "--pidfile", "/run/pylxcfs/pylxcfs.pid", "--hold", str(hold)),
+            *("-o", f"fsname={self.name}", MOUNT_POINT),
         ).strip()
         self._containers.append(container)
         wait_for(

@@ -211,6 +211,28 @@ def test_only_root_gets_it(start_daemon: StartDaemon) -> None:
     _end(daemon, daemon.mount_point, start_daemon)
 
 
+def test_probe(start_daemon: StartDaemon) -> None:
+    """`pylxcfsctl probe` tells whether the mount answers, and waits no longer than it may."""
+
+    def probe() -> tuple[int, str]:
+        command = (sys.executable, "-m", "pylxcfs.ctl.cli", "probe", "--mount-point", str(daemon.mount_point))
+        done = subprocess.run([*command, "--seconds", "1"], check=False, capture_output=True, text=True)
+        return done.returncode, done.stderr
+
+    daemon = start_daemon(*_LONG)
+    _wait_until_held(daemon)
+    # A busy machine may need longer than that now and then.
+    wait_for("it answers", lambda: (0, "") == probe())
+    _kill(daemon)
+    file = daemon.proc / "uptime"
+    assert (1, f"pylxcfsctl: {file} is not answered within 1 s\n") == probe()
+    daemon = start_daemon(*_LONG, mount_point=daemon.mount_point)
+    wait_for("it answers again", lambda: (0, "") == probe())
+    _wait_until_held(daemon)
+    _end(daemon, daemon.mount_point, start_daemon)
+    assert (1, f"pylxcfsctl: {file}: No such file or directory\n") == probe()
+
+
 def test_small() -> None:
     """The holder has imported next to nothing."""
     code = "import sys, pylxcfs.holder; print(*(name for name in sys.modules if name.startswith('pylxcfs')))"
