@@ -11,7 +11,13 @@ from typing import Final
 
 from pylxcfs import __version__, supervisor
 from pylxcfs.arguments import OneLineParser
-from pylxcfs.config import DEFAULT_CACHE_TTL_SECONDS, DEFAULT_RUNTIME_DIR, Config, ViewConfig
+from pylxcfs.config import (
+    DEFAULT_CACHE_TTL_SECONDS,
+    DEFAULT_MAX_MEMORY,
+    DEFAULT_RUNTIME_DIR,
+    Config,
+    ViewConfig,
+)
 from pylxcfs.errors import StartupError
 from pylxcfs.fuse.connection import parse_mount_options
 
@@ -45,6 +51,13 @@ def _seconds(text: str) -> float:
     if not (math.isfinite(value) and value >= 0):
         raise argparse.ArgumentTypeError(f"not a number of seconds (0 or more): {text!r}")
     return value
+
+
+def _mebibytes(text: str) -> int:
+    """Convert an option's value in MiB to bytes."""
+    if not (text.isascii() and text.isdigit() and int(text)):
+        raise argparse.ArgumentTypeError(f"not a number of MiB (1 or more): {text!r}")
+    return int(text) << 20
 
 
 def _path(text: str) -> Path:
@@ -120,6 +133,13 @@ def _build_parser() -> OneLineParser:
     )
     # A holder's last resort; no operator has use for it.
     parser.add_argument("--leave", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--max-memory",
+        metavar="MIB",
+        type=_mebibytes,
+        default=DEFAULT_MAX_MEMORY,
+        help=f"replace a server that has more memory (default: {DEFAULT_MAX_MEMORY >> 20})",
+    )
     parser.add_argument("--log-level", choices=_LOG_LEVELS, default="info", help="default: %(default)s")
     parser.add_argument(
         "-d",
@@ -163,6 +183,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> Config:
         runtime_dir=arguments.runtime_dir,
         pidfile=arguments.pidfile,
         log_level=arguments.log_level.upper(),
+        max_memory=arguments.max_memory,
         psi_poll=arguments.enable_psi_poll,
         reattach=not arguments.disable_reattach,
         hold_seconds=arguments.hold,

@@ -1,8 +1,10 @@
-"""What one run of the daemon was told to do."""
+"""What one run of the daemon was told to do.
 
-from dataclasses import dataclass
+Named tuples: to import dataclasses costs the supervisor 1.2 MB, a twelfth of what it has.
+"""
+
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 DEFAULT_CACHE_TTL_SECONDS: Final = 0.05
 #: A server of a node with 500 containers has a fifth of it.
@@ -10,8 +12,7 @@ DEFAULT_MAX_MEMORY: Final = 256 << 20
 DEFAULT_RUNTIME_DIR: Final = Path("/run")
 
 
-@dataclass(frozen=True, slots=True)
-class ViewConfig:
+class ViewConfig(NamedTuple):
     """How containers are shown; all that rendering needs to know."""
 
     #: Show a CPU quota as that many CPUs (``--disable-cfs`` turns it off).
@@ -28,8 +29,7 @@ class ViewConfig:
     cache_ttl_seconds: float = DEFAULT_CACHE_TTL_SECONDS
 
 
-@dataclass(frozen=True, slots=True)
-class Config:
+class Config(NamedTuple):
     """The daemon's command line, checked and with its defaults filled in."""
 
     mount_point: Path

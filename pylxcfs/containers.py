@@ -136,7 +136,7 @@ class Resolver:
     def _resolve_host_process(self, pid: int) -> Container | None:
         """Services share the host's namespaces and differ in cgroup, so each is asked for its own."""
         with self._processes.hold(pid) as process:
-            paths = own_paths(process.membership())
+            paths = own_paths(self._reader.known(process.membership()))
         if all(self._reader.at_root(paths, controller) for controller in Controller):
             return None
         if self._host_start_ticks is None:
@@ -147,14 +147,14 @@ class Resolver:
     def _resolve_member(self, pid: int) -> Container:
         with self._processes.hold(pid) as caller:
             namespaces = (caller.namespace("mnt"), caller.namespace("pid"))
-            caller_paths = caller.membership()
+            caller_paths = self._reader.known(caller.membership())
             init_pid = self._processes.find_init(caller)
             pidfd = os.pidfd_open(init_pid)
             try:
                 with self._processes.hold(init_pid) as init:
                     if init.namespace("pid") != namespaces[1]:
                         raise ProcessLookupError(errno.ESRCH, "init went away while it was looked for")
-                    init_paths = init.membership()
+                    init_paths = self._reader.known(init.membership())
                     start_ticks = init.start_ticks()
             except BaseException:
                 os.close(pidfd)

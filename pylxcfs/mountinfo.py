@@ -2,9 +2,8 @@
 
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 _OCTAL: Final = re.compile(rb"\\([0-7]{3})")
 #: Before the optional fields: id, parent's id, device, root, mount point, options.
@@ -13,8 +12,7 @@ _FIELDS: Final = 6
 _KIND_FIELDS: Final = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Mount:
+class Mount(NamedTuple):
     """One line of mountinfo."""
 
     mount_id: int

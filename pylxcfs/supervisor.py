@@ -44,8 +44,8 @@ _START_SECONDS: Final = 60.0
 _DRAIN_SECONDS: Final = 2.0
 _REAP_SECONDS: Final = 0.2
 _MEMORY_SECONDS: Final = 5.0
-#: How long we wait at the end for binds to be taken out of containers.
-_DETACH_SECONDS: Final = 20.0
+#: How long we wait at the end for binds to be planted in containers, or taken out of them.
+_REBIND_SECONDS: Final = 20.0
 _REMEMBERED: Final = 50
 _STOP_SIGNALS: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 _SIGNALS: Final = (*_STOP_SIGNALS, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCHLD)
@@ -112,6 +112,8 @@ class Supervisor:
             before = _NOTHING_BEFORE
         self._generation = before.generation
         self._host_view = before.host_view
+        #: Whether any server of ours has ever served.
+        self._has_served = False
         self._replaced = before.replaced
         self._replacements = deque(before.replacements, maxlen=_REMEMBERED)
         self._deaths = Deaths()
@@ -130,6 +132,9 @@ class Supervisor:
         self._memory_at = self._host_until = self._watchdog_at = 0.0
         #: Plants binds anew in running containers, or takes them away.
         self._rebinding: int | None = None
+        self._is_detaching = False
+        #: Whether the mount stays when we go.
+        self._is_kept = False
         #: Whether containers' binds are of an earlier mount.
         self._has_mounted = False
         #: Until when we wait for binds to be taken away; None while we are not told to stop.
@@ -210,8 +215,10 @@ class Supervisor:
                 return
             if pid == self._rebinding:
                 self._rebinding = None
-                if self._stop_by is not None:
+                if self._is_detaching:
                     self._leave()
+                elif self._stop_by is not None:
+                    self._detach()
             for server in (self._current, self._successor, *self._lingering):
                 if server is not None and server.pid == pid:
                     self._ended(server, os.waitstatus_to_exitcode(status))
@@ -256,7 +263,7 @@ class Supervisor:
             self._deaths = Deaths()
             self._replace("containers are looked at again")
         if self._stop_by is not None and now > self._stop_by:
-            _log.error("binds in containers are not all taken away after %.0f s; unmounting", _DETACH_SECONDS)
+            _log.error("binds in containers: not done after %.0f s; leaving", _REBIND_SECONDS)
             self._leave()
         if self._watchdog_seconds is not None and now >= self._watchdog_at:
             self._watchdog_at = now + self._watchdog_seconds / 3
@@ -318,6 +325,7 @@ class Supervisor:
     def _serves(self, server: ServerProcess) -> None:
         """Make known that a server has begun to serve."""
         name = f"server {server.pid} (generation {server.generation})"
+        self._has_served = True
         if self._gap is None:
             _log.info("serving %s", self._config.mount_point)
         else:
@@ -387,6 +395,11 @@ class Supervisor:
             return
         self._current = None
         start = self._deaths.next_start
+        if start.host_view and not self._has_served and self._notifier.is_heard:
+            # The service manager keeps the connection, tries again, and knows what to do when it gives up.
+            _log.error("no server of the installed code comes to serve; ending")
+            self._exit_status = 1
+            return
         if start.host_view:
             _log.error(
                 "servers keep dying at once: all see the host for %.0f s; next try in %.1f s",
@@ -419,23 +432,33 @@ class Supervisor:
         """Begin to leave: for good, or with the connection kept for whoever is started next."""
         if self._connection is None or self._stop_by is not None:
             self._leave()
-        elif self._notifier.is_heard and is_being_restarted(Path("/proc/self/cgroup").read_text()):
+            return
+        self._stop_by = time.monotonic() + _REBIND_SECONDS
+        self._is_kept = self._notifier.is_heard and is_being_restarted(Path("/proc/self/cgroup").read_text())
+        if self._is_kept:
             _log.info("the service manager keeps the connection for the next start")
-            self._exit_status = 0
         elif self._hold.is_kept:
             _log.info("the mount is held for the next start, for %g s", self._config.hold_seconds)
-            self._exit_status = 0
+            self._is_kept = True
         else:
             self._notifier.tell("STOPPING=1")
-            self._stop_by = time.monotonic() + _DETACH_SECONDS
+        # Binds that are just being planted are planted to the end: those that it misses and those that come
+        # too late to be taken away, would be nobody's any more.
+        if self._rebinding is None:
+            self._detach()
+
+    def _detach(self) -> None:
+        """Have our binds taken away if the mount is not to stay, and leave after that."""
+        self._is_detaching = not self._is_kept
+        if self._is_detaching:
             self._rebind("detach")
-            if self._rebinding is None:
-                self._leave()
+        if self._rebinding is None:
+            self._leave()
 
     def _leave(self) -> None:
-        """Unmount, now that no container has a file of ours."""
+        """Unmount, now that no container has a file of ours, or leave the mount to the next supervisor."""
         self._exit_status = 0
-        if self._connection is None:
+        if self._connection is None or self._is_kept:
             return
         name = STORE_NAME + self._connection.minor
         self._notifier.tell(f"FDSTOREREMOVE=1\nFDNAME={name}")

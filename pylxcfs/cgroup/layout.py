@@ -117,6 +117,10 @@ class LayoutReader:
         reader = self._readers.get(controller)
         return reader is None or reader.at_root(paths, controller)
 
+    def known(self, paths: CgroupPaths) -> CgroupPaths:
+        """Leave out hierarchies that nothing is read from."""
+        return self._files.known(paths)
+
     def exists(self, paths: CgroupPaths) -> bool:
         """Tell whether any of the container's own cgroups is still there."""
         return self._files.any_exists(paths)

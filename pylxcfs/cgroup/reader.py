@@ -164,6 +164,10 @@ class CgroupFiles:
             return False
         return True
 
+    def known(self, paths: CgroupPaths) -> CgroupPaths:
+        """Leave out hierarchies that are not ours to read: they come and go while we run."""
+        return CgroupPaths.of({name: path for name, path in paths if name in self._roots})
+
     def any_exists(self, paths: CgroupPaths) -> bool:
         """Tell whether any of these cgroups is still there; roots always are and do not count."""
         for name, path in paths:

@@ -216,6 +216,10 @@ class V1Reader:
         hierarchy = HIERARCHY.get(controller)
         return hierarchy is None or self._files.is_root(hierarchy, paths.get(hierarchy))
 
+    def known(self, paths: CgroupPaths) -> CgroupPaths:
+        """Leave out hierarchies that nothing is read from."""
+        return self._files.known(paths)
+
     def exists(self, paths: CgroupPaths) -> bool:
         """Tell whether any of the cgroups that answer is still there."""
         return self._files.any_exists(paths)

@@ -178,6 +178,10 @@ class V2Reader:
         """Tell whether `paths` are in the hierarchy's root, the same for every controller."""
         return self._files.is_root(V2, paths.get(V2))
 
+    def known(self, paths: CgroupPaths) -> CgroupPaths:
+        """Leave out hierarchies that nothing is read from."""
+        return self._files.known(paths)
+
     def exists(self, paths: CgroupPaths) -> bool:
         """Tell whether the container's cgroup is still there."""
         return self._files.any_exists(paths)

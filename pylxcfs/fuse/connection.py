@@ -13,9 +13,8 @@ import os
 import stat
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from pylxcfs import mountapi
 from pylxcfs.errors import StartupError
@@ -81,8 +80,7 @@ except OSError as error:
 """
 
 
-@dataclass(frozen=True, slots=True)
-class MountOptions:
+class MountOptions(NamedTuple):
     """Mount options as given with ``-o``; None where the default is left to us or the kernel."""
 
     source: str = "pylxcfs"
@@ -90,8 +88,7 @@ class MountOptions:
     max_read: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Connection:
+class Connection(NamedTuple):
     """An open /dev/fuse descriptor and the mount that it answers for."""
 
     fd: int

@@ -99,8 +99,6 @@ _STATFS_OUT: Final = struct.Struct("=QQQQQIIII24x")
 _LISTXATTR_OUT: Final = struct.Struct("=II")
 _DIRENT: Final = struct.Struct("=QQII")
 
-#: FUSE_NOTIFY_RESEND, since Linux 6.9. Notifications carry their code where answers have the errno.
-_NOTIFY_RESEND: Final = 7
 
 _NSEC: Final = 1_000_000_000
 _BLOCK: Final = 4096
@@ -178,11 +176,6 @@ def pack_init(minor: int, max_readahead: int) -> bytes:
     """Write a fuse_init_out."""
     flags = INIT_PARALLEL_DIROPS
     return _INIT_OUT.pack(MAJOR, min(minor, MINOR), max_readahead, flags, 0, 0, MAX_WRITE, 1, 0, 0, 0, 0)
-
-
-def pack_resend() -> bytes:
-    """Write the notification that asks for all requests again which were taken and not answered."""
-    return OUT_HEADER.pack(OUT_HEADER.size, _NOTIFY_RESEND, 0)
 
 
 def pack_open(handle: Handle, flags: int) -> bytes:

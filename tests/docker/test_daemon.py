@@ -1,17 +1,15 @@
 """The daemon in a container: replaced, killed and removed, while other containers read."""
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.machine.container import FILES
 from tests.machine.docker import DEBIAN, Docker, binds
 from tests.machine.mounts import mounts_under
 from tests.machine.node import CAPABILITIES, Node
-from tests.machine.reader import READER
+from tests.machine.reader import reader_command, reading
 from tests.machine.readings import cpuinfo_cpus, meminfo, uptime
 from tests.machine.waiting import wait_for
 
@@ -44,15 +42,13 @@ def _host_total() -> int:
 
 
 @contextmanager
-def _reading(client: Docker, container: str, *defects: str) -> Iterator[None]:
-    """Read everything in a container all the while; nothing may fail, or have a defect that is named."""
-    command = ("exec", "--interactive", container, "python3", "-ISuc", READER, *sorted(FILES))
-    with client.start(*command) as reader:
+def _reading(client: Docker, container: str, *, whole: bool = False) -> Iterator[None]:
+    """Read everything in a container all the while; no read may fail, and if `whole`, none be defective."""
+    command = ("exec", "--interactive", container, *reader_command("python3"))
+    with reading(client.start(*command)) as reader:
         yield
-        seen = json.loads(reader.communicate("stop\n")[0])
-    assert seen["reads"] > 0
-    for defect in ("failed", *defects):
-        assert 0 == seen[defect], seen["problems"]
+        seen = reader.stop()
+    assert 0 == (seen.wrong if whole else seen.failed), seen
 
 
 def test_containers_see_themselves(daemons: Node) -> None:
@@ -79,7 +75,7 @@ def test_replaced(daemons: Node, start: Start, end: tuple[str, ...]) -> None:
     """The daemon's container is killed, removed or stopped, and another one started: no read fails."""
     old = daemons.start()
     container = start()
-    with _reading(daemons.docker, container, "torn", "back"):
+    with _reading(daemons.docker, container, whole=True):
         daemons.docker(*end, old)
         new = daemons.start()
         assert "new supervisor" in (daemons.directory / "supervisor.json").read_text()

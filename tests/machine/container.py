@@ -71,11 +71,11 @@ class Container:
     """A running container; commands are run inside it."""
 
     def __init__(self, outer: psutil.Popen, group: Cgroup, served: Path) -> None:
-        """Describe the container whose `unshare` process is `outer`, over the files of `served`."""
+        """Describe the container whose init is the last descendant of `outer`, over the files of `served`."""
         self._outer = outer
         self.group = group
         self.served = served
-        (init,) = outer.children()
+        *_, init = outer.children(recursive=True)
         self.init_pid: int = init.pid
 
     def command(
@@ -122,9 +122,12 @@ class Container:
 
 
 @contextmanager
-def container(served: Path, group: Cgroup, files: Sequence[str] = FILES) -> Iterator[Container]:
-    """Run a container in `group` whose /proc has `files` of `served` over it."""
-    command = joining(group.directories, *_UNSHARE, "sh", "-c", _INIT, "init", str(served), *files, "--")
+def container(
+    served: Path, group: Cgroup, files: Sequence[str] = FILES, *, within: Sequence[str] = ()
+) -> Iterator[Container]:
+    """Run a container in `group` whose /proc has `files` of `served` over it; `within` stands before it."""
+    init = ("sh", "-c", _INIT, "init", str(served), *files, "--")
+    command = joining(group.directories, *within, *_UNSHARE, *init)
     with psutil.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as outer:
         try:
             assert outer.stdout.readline() == "ready\n"

@@ -105,9 +105,12 @@ class Daemon:
     def kill(self) -> None:
         """End it, and all that it started, the hard way: its mount becomes stale."""
         own = psutil.Process(self.process.pid)
-        for process in (own, *own.children(recursive=True)):
+        children = own.children(recursive=True)
+        for process in (own, *children):
             process.kill()
         self.process.wait()
+        # Until then a reader may still have its request taken.
+        psutil.wait_procs(children)
 
 
 def _clean_up(daemon: Daemon) -> None:

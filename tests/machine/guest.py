@@ -19,10 +19,15 @@ _COVERED: Final = ("/tmp", "/run", "/var/tmp", "/dev/shm")  # noqa: S108 - compa
 _TIME_LIMIT_SECONDS: Final = 600
 
 
+def covered_paths() -> list[str]:
+    """Name what the tests need and would not find in a machine that has those directories empty."""
+    needed = {str(path) for path in (REPOSITORY, sys.prefix, sys.base_prefix)}
+    return [path for path in sorted(needed) if path.startswith(_COVERED)]
+
+
 def run_in_guest(state: Path, program: Path, *arguments: str, machine: Sequence[str] = UML) -> str:
     """Boot, run a Python program with swap and an empty disk, and return what it printed."""
-    needed = {str(path) for path in (REPOSITORY, sys.prefix, sys.base_prefix)}
-    binds = [word for path in sorted(needed) if path.startswith(_COVERED) for word in ("-b", path)]
+    binds = [word for path in covered_paths() for word in ("-b", path)]
     testbed, *options = machine
     result = subprocess.run(
         [

@@ -1,9 +1,16 @@
-"""A program that reads files in a container while something happens to whoever serves them."""
+"""A process in a container that reads all the time, and notices whatever is wrong."""
 
-from typing import Final
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from subprocess import Popen
+from typing import Final, NamedTuple
 
-#: Reads all files again and again, one of them in pieces, until its input ends; then tells what it saw.
-READER: Final = """
+from tests.machine.container import FILES, Container
+
+#: Reads all files again and again, some in pieces, until its input ends; then tells what it saw.
+_PROGRAM: Final = """
 import json, os, select, sys, time
 names = sys.argv[1:]
 reads = failed = torn = back = 0
@@ -47,6 +54,61 @@ while not select.select([sys.stdin], [], [], 0)[0]:
         if not whole:
             torn += 1
             problems.append(f"{name} {content!r}")
-seen = dict(reads=reads, failed=failed, torn=torn, back=back, longest=longest, problems=problems[:2])
+    if not reads - len(names):
+        print("reading", flush=True)
+seen = dict(reads=reads, failed=failed, torn=torn, back=back, longest_seconds=longest, problems=problems[:2])
 print(json.dumps(seen))
 """
+
+
+class Seen(NamedTuple):
+    """What a reader saw."""
+
+    reads: int
+    #: Reads that ended with an error, were cut short, or had a counter that went back.
+    failed: int
+    torn: int
+    back: int
+    longest_seconds: float
+    #: The first of those that were wrong.
+    problems: Sequence[str]
+
+    @property
+    def wrong(self) -> int:
+        """How many reads were not as they should be."""
+        return self.failed + self.torn + self.back
+
+
+class Reader:
+    """A running reader."""
+
+    def __init__(self, process: Popen[str]) -> None:
+        """Take a process that has begun to read."""
+        self._process = process
+
+    def stop(self) -> Seen:
+        """End it, and return what it saw."""
+        output, _ = self._process.communicate("stop\n")
+        return Seen(**json.loads(output))
+
+
+def reader_command(interpreter: str = sys.executable) -> list[str]:
+    """Spell the command that reads."""
+    return [interpreter, "-I", "-S", "-u", "-c", _PROGRAM, *sorted(FILES)]
+
+
+@contextmanager
+def reading(started: Popen[str]) -> Iterator[Reader]:
+    """Let a process of `reader_command` read; it has read everything once when the block begins."""
+    with started as process:
+        try:
+            assert process.stdout is not None
+            assert "reading\n" == process.stdout.readline()
+            yield Reader(process)
+        finally:
+            process.kill()
+
+
+def reader(container: Container) -> AbstractContextManager[Reader]:
+    """Have a process in `container` read."""
+    return reading(container.start(*reader_command()))

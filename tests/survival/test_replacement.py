@@ -16,9 +16,9 @@ import psutil
 import pytest
 
 from tests.machine.cgroups import MIB, Limits
-from tests.machine.container import FILES, Container
+from tests.machine.container import Container
 from tests.machine.daemon import Daemon
-from tests.machine.reader import READER
+from tests.machine.reader import reader
 from tests.machine.waiting import wait_for
 
 StartDaemon = Callable[..., Daemon]
@@ -57,13 +57,7 @@ def test_readers_notice_nothing(
     order: list[signal.Signals] = [*kills, *[signal.SIGUSR1] * _REPLACEMENTS]
     rng.shuffle(order)
     with ExitStack() as stack:
-        readers = [
-            stack.enter_context(
-                container.start(sys.executable, "-I", "-S", "-u", "-c", READER, *sorted(FILES))
-            )
-            for container in containers
-            for _ in range(2)
-        ]
+        readers = [stack.enter_context(reader(container)) for container in containers for _ in range(2)]
         for number, sent in enumerate(order):
             state = _state(daemon)
             if sent is signal.SIGUSR1:
@@ -73,17 +67,14 @@ def test_readers_notice_nothing(
             _wait_for_next(daemon, state["generation"])
             # Every now and then one lives for long enough not to look like a crash loop.
             wait_for("time passes", _after(1.1 if number % 4 == 3 else rng.uniform(0.02, 0.3)))
-        seen = []
-        for reader in readers:
-            output, _ = reader.communicate("stop\n")
-            seen.append(json.loads(output))
+        seen = [each.stop() for each in readers]
     for one in seen:
-        assert (0, 0, 0) == (one["failed"], one["torn"], one["back"]), (one["problems"], daemon.log)
-        assert one["reads"] > len(order)
+        assert 0 == one.wrong, (one.problems, daemon.log)
+        assert one.reads > len(order)
     with capsys.disabled():
         print(  # noqa: T201 - the figure is what an operator wants to know
-            f"\n{sum(one['reads'] for one in seen)} reads, {_KILLS} deaths, {_REPLACEMENTS} hand-overs: "
-            f"0 failed, 0 torn, longest stall {max(one['longest'] for one in seen):.2f} s"
+            f"\n{sum(one.reads for one in seen)} reads, {_KILLS} deaths, {_REPLACEMENTS} hand-overs: "
+            f"0 failed, 0 torn, longest stall {max(one.longest_seconds for one in seen):.2f} s"
         )
     daemon.stop()
 
@@ -155,6 +146,17 @@ def test_broken_upgrade(start_daemon: StartDaemon, monkeypatch: pytest.MonkeyPat
     wait_for("it says so", lambda: "the new server ended with status 7" in daemon.log, alive=daemon.running)
     assert before["server_pid"] == _state(daemon)["server_pid"]
     assert daemon.serving()
+    daemon.stop()
+
+
+def test_too_much_memory(start_daemon: StartDaemon) -> None:
+    """A server that has more memory than it may is replaced as if somebody had asked for it."""
+    daemon = start_daemon("--max-memory", "1")
+    before = _state(daemon)
+    after = _wait_for_next(daemon, before["generation"])
+    assert before["device"] == after["device"]
+    assert after["replacements"][-1][1].endswith(" MiB of memory")
+    assert "killed" not in daemon.log
     daemon.stop()
 
 

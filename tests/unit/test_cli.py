@@ -124,6 +124,8 @@ def test_help_hides_options_that_change_nothing() -> None:
         ([""], "empty path"),
         (["--no-such-option", "/a"], "--no-such-option"),
         (["--cache-ttl", "-1", "/a"], "--cache-ttl"),
+        (["--max-memory", "0", "/a"], "--max-memory"),
+        (["--max-memory", "1G", "/a"], "'1G'"),
         (["--cache-ttl", "nan", "/a"], "'nan'"),
         (["--cache-ttl", "soon", "/a"], "'soon'"),
         (["--log-level", "loud", "/a"], "--log-level"),
