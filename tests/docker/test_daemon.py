@@ -9,7 +9,7 @@ import pytest
 from tests.machine.docker import DEBIAN, Docker, binds
 from tests.machine.mounts import mounts_under
 from tests.machine.node import CAPABILITIES, Node
-from tests.machine.reader import reader_command, reading
+from tests.machine.reader import Seen, reader_command, reading
 from tests.machine.readings import cpuinfo_cpus, meminfo, uptime
 from tests.machine.waiting import wait_for
 
@@ -42,12 +42,14 @@ def _host_total() -> int:
 
 
 @contextmanager
-def _reading(client: Docker, container: str, *, whole: bool = False) -> Iterator[None]:
+def _reading(client: Docker, container: str, *, whole: bool = False) -> Iterator[list[Seen]]:
     """Read everything in a container all the while; no read may fail, and if `whole`, none be defective."""
     command = ("exec", "--interactive", container, *reader_command("python3"))
     with reading(client.start(*command)) as reader:
-        yield
+        told: list[Seen] = []
+        yield told
         seen = reader.stop()
+    told.append(seen)
     assert 0 == (seen.wrong if whole else seen.failed), seen
 
 
@@ -71,11 +73,13 @@ def test_other_users(daemons: Node, start: Start) -> None:
 
 
 @pytest.mark.parametrize("end", [("kill",), ("rm", "--force"), ("stop",)])
-def test_replaced(daemons: Node, start: Start, end: tuple[str, ...]) -> None:
+def test_replaced(
+    daemons: Node, start: Start, end: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
     """The daemon's container is killed, removed or stopped, and another one started: no read fails."""
     old = daemons.start()
     container = start()
-    with _reading(daemons.docker, container, whole=True):
+    with _reading(daemons.docker, container, whole=True) as told:
         daemons.docker(*end, old)
         new = daemons.start()
         assert "new supervisor" in (daemons.directory / "supervisor.json").read_text()
@@ -84,6 +88,13 @@ def test_replaced(daemons: Node, start: Start, end: tuple[str, ...]) -> None:
         assert TOTAL == _total(daemons.docker, start())
         daemons.docker("restart", "--time", "0", new)
         assert TOTAL == _total(daemons.docker, container)
+    (seen,) = told
+    with capsys.disabled():
+        # How long readers wait is what an operator wants to know.
+        print(  # noqa: T201
+            f"\ndocker {end[0]}, docker run, docker restart: {seen.reads} reads, {seen.failed} failed, "
+            f"longest {seen.longest_seconds:.2f} s"
+        )
 
 
 def test_holder_is_in_no_cgroup_of_the_container(daemons: Node) -> None:

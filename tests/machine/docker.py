@@ -75,7 +75,8 @@ class Docker:
 
     def __init__(self, socket: Path) -> None:
         """Talk to the daemon at `socket`."""
-        self._client = ["docker", "--host", f"unix://{socket}"]
+        self.address = f"unix://{socket}"
+        self._client = ["docker", "--host", self.address]
 
     def __call__(self, *argv: str | Path) -> str:
         """Run the docker client; return what it printed."""
