@@ -61,6 +61,11 @@ class Resolver:
         #: Readers that could not be told apart and were given the host's content.
         self.unresolved = 0
 
+    @property
+    def known(self) -> int:
+        """How many containers, and cgroups of host processes, have asked and are still there."""
+        return len(self._containers)
+
     def resolve(self, pid: int) -> Container | None:
         """Return the container that `pid` (a thread, in our pid namespace) is in; None for the host.
 

@@ -6,7 +6,7 @@ container's data.
 
 import logging
 import time
-from collections import Counter, OrderedDict
+from collections import Counter, OrderedDict, defaultdict
 from typing import Final
 
 from pylxcfs.cgroup.parse import parse_cpu_list
@@ -21,6 +21,7 @@ from pylxcfs.cgroup.types import (
 )
 from pylxcfs.containers import Container, Resolver
 from pylxcfs.host import HostReader
+from pylxcfs.metrics import FileCounters
 from pylxcfs.procfiles.table import CPUINFO, CPUINFO_LINUX32, CPUS_PRESENT, Fallback, VirtualFile
 from pylxcfs.view import NOTHING_USED
 from pylxcfs.viewbuilder import ViewBuilder
@@ -50,6 +51,15 @@ class ContentService:
         self._cache: OrderedDict[tuple[Container | None, VirtualFile], tuple[float, bytes]] = OrderedDict()
         #: How often a file could not be rendered and its fallback was served: (path, why) → count.
         self.fallbacks: Counter[tuple[str, str]] = Counter()
+        #: What was asked for by those who open or reread a file.
+        self.counters: defaultdict[VirtualFile, FileCounters] = defaultdict(FileCounters)
+        #: What walks through the CPU tree needed besides.
+        self.walks = FileCounters()
+
+    @property
+    def shows_host(self) -> bool:
+        """Whether everybody sees the host."""
+        return self._host_view
 
     def show_host(self, *, on: bool) -> bool:
         """Show everybody the host, or containers themselves again; return whether that is a change.
@@ -69,38 +79,18 @@ class ContentService:
 
     def open(self, file: VirtualFile, pid: int) -> tuple[Container | None, bytes]:
         """Find out who asks, and return their content with it."""
-        # Who asks is found out in the host view too: what stays open outlasts it.
-        container = self._resolver.resolve(pid)
-        try:
-            return container, self.read(file, container)
-        except CgroupGone:
-            # Removed between two looks: a stale answer about who asks, or the asker is about to end. A group
-            # of the same name may be there by now, so what is open in any hierarchy is looked up again too.
-            if container is not None:
-                self._resolver.forget(container)
-                self._reader.forget(container.paths)
-            container = self._resolver.resolve(pid)
-        try:
-            return container, self.read(file, container)
-        except CgroupGone as error:
-            return container, self._fall_back(file, error)
+        counters = self.counters[file]
+        began_ns = time.perf_counter_ns()
+        opened = self._open(file, pid, counters)
+        counters.add(time.perf_counter_ns() - began_ns)
+        return opened
 
     def read(self, file: VirtualFile, container: Container | None) -> bytes:
         """Return the content for `container`, at most the cache time old; raises CgroupGone."""
-        if self._host_view:
-            container = None
-        if not self._ttl:
-            return self._render(file, container)
-        now = time.monotonic()
-        key = (container, file)
-        cached = self._cache.get(key)
-        if cached is not None and now < cached[0]:
-            return cached[1]
-        content = self._render(file, container)
-        self._cache[key] = (now + self._ttl, content)
-        self._cache.move_to_end(key)
-        if len(self._cache) > _MAX_CACHED:
-            self._cache.popitem(last=False)
+        counters = self.counters[file]
+        began_ns = time.perf_counter_ns()
+        content = self._read(file, container, counters)
+        counters.add(time.perf_counter_ns() - began_ns)
         return content
 
     def visible_cpus(self, pid: int) -> CpuSet | None:
@@ -110,7 +100,9 @@ class ContentService:
         """
         if self._host_view:
             return None
-        container, content = self.open(CPUS_PRESENT, pid)
+        began_ns = time.perf_counter_ns()
+        container, content = self._open(CPUS_PRESENT, pid, self.walks)
+        self.walks.add(time.perf_counter_ns() - began_ns)
         return None if container is None else parse_cpu_list(CPUS_PRESENT.path, content)
 
     def open_pressure(self, resource: Pressure, container: Container) -> int:
@@ -125,6 +117,41 @@ class ContentService:
         # Every entry lives equally long, so the oldest are in front.
         while self._cache and next(iter(self._cache.values()))[0] <= now:
             self._cache.popitem(last=False)
+
+    def _open(self, file: VirtualFile, pid: int, counters: FileCounters) -> tuple[Container | None, bytes]:
+        # Who asks is found out in the host view too: what stays open outlasts it.
+        container = self._resolver.resolve(pid)
+        try:
+            return container, self._read(file, container, counters)
+        except CgroupGone:
+            # Removed between two looks: a stale answer about who asks, or the asker is about to end. A group
+            # of the same name may be there by now, so what is open in any hierarchy is looked up again too.
+            if container is not None:
+                self._resolver.forget(container)
+                self._reader.forget(container.paths)
+            container = self._resolver.resolve(pid)
+        try:
+            return container, self._read(file, container, counters)
+        except CgroupGone as error:
+            return container, self._fall_back(file, error)
+
+    def _read(self, file: VirtualFile, container: Container | None, counters: FileCounters) -> bytes:
+        if self._host_view:
+            container = None
+        if not self._ttl:
+            return self._render(file, container)
+        now = time.monotonic()
+        key = (container, file)
+        cached = self._cache.get(key)
+        if cached is not None and now < cached[0]:
+            counters.hits += 1
+            return cached[1]
+        content = self._render(file, container)
+        self._cache[key] = (now + self._ttl, content)
+        self._cache.move_to_end(key)
+        if len(self._cache) > _MAX_CACHED:
+            self._cache.popitem(last=False)
+        return content
 
     def _render(self, file: VirtualFile, container: Container | None) -> bytes:
         if container is None:

@@ -2,11 +2,26 @@
 
 import fcntl
 import os
+import struct
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from pylxcfs.errors import StartupError
+
+#: struct flock (fcntl(2)): type, whence, start, length, pid.
+_FLOCK: Final = struct.Struct("hhqqi0q")
+
+
+def holder(path: Path) -> int | None:
+    """Return who has locked a pid file, as a pid of our namespace; None for nobody. Raises OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        asked = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+        kind, *_, pid = _FLOCK.unpack(fcntl.fcntl(fd, fcntl.F_GETLK, asked))
+    finally:
+        os.close(fd)
+    return None if kind == fcntl.F_UNLCK else pid
 
 
 class PidFile:

@@ -35,6 +35,8 @@ class RunState(NamedTuple):
     replaced: int
     #: The latest ones, oldest first.
     replacements: Sequence[Replacement] = ()
+    #: Of the supervisor's code, which stays when servers are replaced by those of another version.
+    program_version: str = ""
 
 
 class StateFile:
@@ -62,8 +64,10 @@ class StateFile:
         """Return what the last supervisor wrote; None if there is nothing, or nothing that we understand."""
         try:
             content: dict[str, Any] = json.loads(self._path.read_bytes())
-            if content.pop("version") != _VERSION:
+            if content["version"] != _VERSION:
                 return None
+            # A later version may tell more.
+            content = {name: content[name] for name in RunState._fields if name in content}
             content["replacements"] = [Replacement(*entry) for entry in content["replacements"]]
             return RunState(**content)
         except (OSError, ValueError, KeyError, TypeError, AttributeError):

@@ -6,18 +6,21 @@ pair as descriptor 3 (pylxcfs/supervision.py). A server whose supervisor has die
 
 import contextlib
 import gc
+import json
 import logging
 import os
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from enum import Enum
+from functools import partial
+from pathlib import Path
 from typing import Final
 
 import trio
 
-from pylxcfs import __version__
+from pylxcfs import __version__, statussocket
 from pylxcfs.assembly import Engine, assemble
 from pylxcfs.cgroup.types import Controller
 from pylxcfs.cli import parse_arguments, set_up_logging
@@ -33,6 +36,7 @@ from pylxcfs.fuse.triggers import Triggers
 from pylxcfs.loadstate import LoadFile, read_boot_id
 from pylxcfs.loadtracker import STEP_SECONDS
 from pylxcfs.serverprocess import python_command, python_environment
+from pylxcfs.serverstatus import StatusSource
 from pylxcfs.supervision import (
     ALIVE,
     ALIVE_SECONDS,
@@ -52,6 +56,8 @@ _PRUNE_SECONDS: Final = 5.0
 _SAVE_SECONDS: Final = 5.0
 #: How long the serving thread may take to come to an end before the process goes on without it.
 _STOP_SECONDS: Final = 1.0
+#: How long whoever asks for the status may take to read it.
+_TELL_SECONDS: Final = 1.0
 
 
 class _End(Enum):
@@ -99,7 +105,9 @@ def _run(config: Config, control: socket.socket, generation: int, arguments: Seq
     # Only now: the server before us has saved them at its very end.
     saved = LoadFile(config.state_directory / "load.json", read_boot_id(config.proc_root))
     engine.loads.restore(saved.load())
-    end = trio.run(_serve, session, file_system, control, engine, saved)
+    source = StatusSource(generation, engine, file_system, session)
+    beside = (partial(_save_loads, engine, saved), partial(_tell_status, source, config.state_directory))
+    end = trio.run(_serve, session, file_system, control, engine, beside)
     saved.save(engine.loads.snapshot())
     if end is _End.ORPHANED:
         _become_supervisor(config, device_fd, arguments)
@@ -130,9 +138,13 @@ def _receive(control: socket.socket) -> tuple[bytes, list[int]]:
 
 
 async def _serve(
-    loop: Session, file_system: FileSystem, control: socket.socket, engine: Engine, saved: LoadFile
+    loop: Session,
+    file_system: FileSystem,
+    control: socket.socket,
+    engine: Engine,
+    beside: Sequence[Callable[[], Awaitable[None]]],
 ) -> _End:
-    """Run the serving thread, and the control plane beside it."""
+    """Run the serving thread, the control plane, and what else is to be done beside it."""
     end = _End.UNMOUNTED
 
     async def obey() -> None:
@@ -146,7 +158,8 @@ async def _serve(
         nursery.start_soon(_say_alive, loop, control)
         nursery.start_soon(_prune, loop, engine)
         nursery.start_soon(_follow_loads, loop, engine)
-        nursery.start_soon(_save_loads, engine, saved)
+        for task in beside:
+            nursery.start_soon(task)
         await trio.to_thread.run_sync(loop.run, file_system, abandon_on_cancel=True)
         nursery.cancel_scope.cancel()
     return end
@@ -201,6 +214,28 @@ async def _save_loads(engine: Engine, saved: LoadFile) -> None:
         await trio.sleep(_SAVE_SECONDS)
         if not engine.loads.idle:
             saved.save(engine.loads.snapshot())
+
+
+async def _tell_status(source: StatusSource, directory: Path) -> None:
+    """Tell the status to all who ask in `directory`."""
+
+    async def tell(stream: trio.SocketStream) -> None:
+        try:
+            document = json.dumps(source.status().document()).encode()
+            with trio.move_on_after(_TELL_SECONDS):
+                await stream.send_all(document)
+        except trio.BrokenResourceError:
+            # Whoever asked has left.
+            return
+        except Exception:  # noqa: BLE001 - serving must not end for that
+            _log.exception("cannot tell the status")
+
+    try:
+        listening = statussocket.listen(directory)
+    except OSError as error:
+        _log.warning("pylxcfsctl status will not know what is read: %s", error)
+        return
+    await trio.serve_listeners(tell, [trio.SocketListener(trio.socket.from_stdlib_socket(listening))])
 
 
 def _become_supervisor(config: Config, device_fd: int, arguments: Sequence[str]) -> None:

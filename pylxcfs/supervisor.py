@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+from pylxcfs import __version__, statussocket
 from pylxcfs.config import Config
 from pylxcfs.errors import StartupError
 from pylxcfs.fuse import device
@@ -464,6 +465,7 @@ class Supervisor:
         self._notifier.tell(f"FDSTOREREMOVE=1\nFDNAME={name}")
         self._connection.unmount()
         self._state_file.remove()
+        statussocket.remove(self._config.state_directory)
 
     def _rebind(self, verb: str) -> None:
         """Have binds in running containers planted anew, or taken away, while we go on."""
@@ -516,6 +518,7 @@ class Supervisor:
                 host_view=self._host_view,
                 replaced=self._replaced,
                 replacements=tuple(self._replacements),
+                program_version=__version__,
             )
         )
 

@@ -65,6 +65,12 @@ def watchdog_seconds() -> float | None:
     return int(usec) / 1_000_000
 
 
+def unit_of(membership: str) -> str | None:
+    """Return the service whose cgroup is among those of /proc/PID/cgroup, None if none is."""
+    unit = _UNIT.search(membership)
+    return None if unit is None else unit[1]
+
+
 def is_being_restarted(membership: str) -> bool:
     """Tell whether the unit of the cgroups in `membership` is stopped only to be started again at once.
 
@@ -73,13 +79,13 @@ def is_being_restarted(membership: str) -> bool:
     # Only now, at the very end: the supervisor should stay small.
     import subprocess  # noqa: PLC0415
 
-    unit = _UNIT.search(membership)
+    unit = unit_of(membership)
     if unit is None:
         return False
-    command = ["systemctl", "list-jobs", "--no-legend", "--plain", "--no-pager", unit[1]]
+    command = ["systemctl", "list-jobs", "--no-legend", "--plain", "--no-pager", unit]
     try:
         jobs = subprocess.run(command, capture_output=True, text=True, check=False, timeout=5)  # noqa: S603
     except (OSError, subprocess.TimeoutExpired):
         return False
     # "123 pylxcfs.service restart running"
-    return any(line.split()[1:3] == [unit[1], "restart"] for line in jobs.stdout.splitlines())
+    return any(line.split()[1:3] == [unit, "restart"] for line in jobs.stdout.splitlines())

@@ -16,6 +16,7 @@ from tests.machine.checking import check_invariants
 from tests.machine.container import Container, container
 from tests.machine.daemon import Daemon, lxcfs, pylxcfs
 from tests.machine.mounts import unmount_under
+from tests.machine.operator import Site
 from tests.machine.readings import meminfo
 from tests.machine.session import Session
 from tests.machine.swap import swap_file
@@ -134,6 +135,26 @@ def make_container(daemon: Daemon, make_cgroup: Callable[..., Cgroup]) -> Iterat
         for each in made:
             if each.running and os.path.ismount(each.served.parent):
                 check_invariants(each.read_pass, some_hidden=each.group.cpus_changed)
+
+
+@pytest.fixture
+def site(new_directory: Callable[[str], Path], start_daemon: Callable[..., Daemon]) -> Site:
+    """Run a daemon that can be killed and started again."""
+    return Site(new_directory("site"), start_daemon)
+
+
+@pytest.fixture
+def make_bound(site: Site, make_cgroup: Callable[..., Cgroup]) -> Iterator[Callable[..., Container]]:
+    """Run containers that have the site's files, or those named."""
+    with ExitStack() as stack:
+
+        def make(limits: Limits | None = None, files: tuple[str, ...] | None = None) -> Container:
+            group = make_cgroup(limits or Limits())
+            served = site.mount_point / "proc"
+            running = container(served, group) if files is None else container(served, group, files)
+            return stack.enter_context(running)
+
+        yield make
 
 
 @pytest.fixture

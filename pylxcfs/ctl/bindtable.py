@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from pylxcfs.binds import DEFAULT_MOUNT_POINT
-from pylxcfs.config import DEFAULT_RUNTIME_DIR
+from pylxcfs.ctl.texttable import align
+from pylxcfs.ctl.whichdaemon import add_fsname, add_runtime_dir
 from pylxcfs.reattach.actions import Action, Outcome, Request, summary
 from pylxcfs.reattach.survey import State
 
@@ -32,19 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=Path(DEFAULT_MOUNT_POINT),
         help="where pylxcfs serves (default: %(default)s)",
     )
-    parser.add_argument(
-        "--runtime-dir",
-        metavar="DIR",
-        type=Path,
-        default=DEFAULT_RUNTIME_DIR,
-        help="the daemon's --runtime-dir, where detached binds are remembered (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--fsname",
-        metavar="NAME",
-        help="what the binds' file system is called, if it was mounted with -o fsname=NAME "
-        "(default: as the one on the mount point)",
-    )
+    add_runtime_dir(parser, ", where detached binds are remembered")
+    add_fsname(parser)
 
 
 def request_of(arguments: argparse.Namespace) -> Request:
@@ -79,11 +69,8 @@ def table(outcomes: Sequence[Outcome]) -> Iterator[str]:
         for o in outcomes
         if o.action is not Action.NOTHING or o.state not in _QUIET
     ]
-    if not rows:
-        return
-    widths = [max(map(len, column)) for column in zip(_HEAD, *rows, strict=True)]
-    for row in (_HEAD, *rows):
-        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+    if rows:
+        yield from align([_HEAD, *rows])
 
 
 def _as_dict(outcome: Outcome) -> dict[str, str | int]:

@@ -8,11 +8,13 @@ from typing import Final
 
 from pylxcfs import __version__
 from pylxcfs.arguments import OneLineParser
-from pylxcfs.ctl import detach, docker_args, inject, probe, reattach, show
+from pylxcfs.ctl import detach, docker_args, doctor, inject, probe, reattach, show, status
 from pylxcfs.errors import StartupError
 
 _COMMANDS: Final = {
     "show": (show, "print a file as a process or container would see it"),
+    "status": (status, "tell what runs, since when, and what it has done"),
+    "doctor": (doctor, "look for what is wrong, and say what to do about it"),
     "docker-args": (docker_args, "print the options of docker run that bind our files into a container"),
     "reattach": (reattach, "plant our files anew in running containers where they are dead or were detached"),
     "detach": (detach, "give running containers the kernel's own files back"),

@@ -75,6 +75,8 @@ _PROBE: Final = """
 import os, sys
 try:
     os.statvfs(sys.argv[1])
+    for name in sys.argv[2:]:
+        os.read(os.open(os.path.join(sys.argv[1], name), os.O_RDONLY), 1)
 except OSError as error:
     sys.exit(error.errno)
 """
@@ -158,12 +160,17 @@ def mount_at(path: Path) -> Mount | None:
     return topmost(parse_mountinfo(Path(_MOUNTINFO).read_bytes()), path)
 
 
-def minor_at(path: Path) -> str | None:
-    """Return the minor number of the device of the mount at `path`, None if there is no such."""
+def find_mount(path: Path) -> Mount | None:
+    """Return the mount that is seen at `path`, symbolic links or not; None also where there is no path."""
     try:
-        top = mount_at(_real(path))
+        return mount_at(_real(path))
     except StartupError:
         return None
+
+
+def minor_at(path: Path) -> str | None:
+    """Return the minor number of the device of the mount at `path`, None if there is no such."""
+    top = find_mount(path)
     return None if top is None else top.device.partition(":")[2]
 
 
@@ -246,14 +253,17 @@ def _clear_fuse_mounts(path: Path, real: Path) -> None:
     raise StartupError(f"mount point {path} has more than {_MAX_STACKED} stale mounts")
 
 
-def ask(path: Path) -> int | None:
-    """Return the errno of the file system at `path`, 0 for none; None if it does not answer."""
+def ask(path: Path, *files: str) -> int | None:
+    """Return the errno of the file system at `path`, 0 for none; None if it does not answer.
+
+    With `files`, relative to `path`, also of reading from them.
+    """
     # Only where something is mounted already: it would make up a tenth of the supervisor.
     import subprocess  # noqa: PLC0415
 
     # In a process of its own: a request that a hanging server has taken cannot be called off, not even by
     # SIGKILL, and whoever waits for it could not exit.
-    child = subprocess.Popen([sys.executable, "-ISc", _PROBE, path], stdin=subprocess.DEVNULL)  # noqa: S603 - ours
+    child = subprocess.Popen([sys.executable, "-ISc", _PROBE, path, *files], stdin=subprocess.DEVNULL)  # noqa: S603 - ours
     try:
         return child.wait(_ANSWER_SECONDS)
     except subprocess.TimeoutExpired:

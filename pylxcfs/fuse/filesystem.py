@@ -11,6 +11,7 @@ import logging
 import os
 import stat
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -86,6 +87,12 @@ class FileSystem:
             Opcode.RENAME2: lambda request: self._refuse_rename(request, wire.RENAME2_IN.size),
         }
 
+        #: How often each opcode was asked for.
+        self.requests = [0] * (max(self._handlers) + 1)
+        #: How often an errno was the answer to what is known.
+        self.refused: Counter[int] = Counter()
+        #: How often it was EIO for a mistake of ours.
+        self.failed = 0
         if triggers is not None:
             self._handlers = {**self._handlers, Opcode.WRITE: self._write, Opcode.POLL: self._poll}
 
@@ -98,16 +105,24 @@ class FileSystem:
         handler = self._handlers.get(request.opcode)
         if handler is None:
             return errno.ENOSYS, b""
+        self.requests[request.opcode] += 1
         try:
             return 0, handler(request)
         except (FuseError, HostTreeError, TriggerError) as error:
+            self.refused[error.number] += 1
             return error.number, b""
         except Exception:  # noqa: BLE001 - the boundary: what escapes would end serving for all
+            self.failed += 1
             now = time.monotonic()
             if now - self._last_logged >= _LOG_INTERVAL_SECONDS:
                 self._last_logged = now
                 _log.exception("FUSE request %d failed; its reader gets EIO", request.opcode)
             return errno.EIO, b""
+
+    @property
+    def open_files(self) -> int:
+        """How many files are open that this server has opened or gone on with."""
+        return len(self._files)
 
     def take_back(self, request: Request, body: bytes) -> None:
         """Undo an answer that nobody has waited for."""

@@ -133,6 +133,10 @@ class Handles(Generic[T]):
         self._serials: Iterator[int] = count(first_serial)
         self._open: dict[Handle, T] = {}
 
+    def __len__(self) -> int:
+        """Return how many are open."""
+        return len(self._open)
+
     def add(self, opened: T, length: int = 0) -> Handle:
         """Number what was opened; the number tells `length`."""
         handle = number_handle(next(self._serials), length)

@@ -77,6 +77,11 @@ class Session:
         self._steps.append(step)
         os.eventfd_write(self._wake_fd, 1)
 
+    @property
+    def waiting_steps(self) -> int:
+        """How many steps were posted and not called yet."""
+        return len(self._steps)
+
     def stop(self) -> None:
         """Make `run` return."""
         self._stopping = True

@@ -126,6 +126,16 @@ def detach(request: Request) -> list[Outcome]:
         return _run(request, planter, served, (), Verb.DETACH)
 
 
+def survey(request: Request) -> list[Outcome]:
+    """Tell of all our binds; change nothing, wait for nobody who does, ask no server of ours.
+
+    Binds of what is mounted now are called alive by its number alone.
+    """
+    with _tree(request) as (planter, served):
+        chosen = _choose(request, list_namespaces(request.proc_root))
+        return [_foresee(plan) for plan in _plan(request, planter, served, chosen, Verb.DETACH)]
+
+
 @contextmanager
 def _tree(request: Request) -> Iterator[tuple[Planter, Mount | None]]:
     """Hold the root of the tree on the mount point, if one is mounted there, dead or alive."""

@@ -11,7 +11,7 @@ from typing import Final
 
 from tests.machine.daemon import REPOSITORY, Daemon, file_system_name
 
-_CTL: Final = (sys.executable, "-m", "pylxcfs.ctl.cli")
+CTL: Final = (sys.executable, "-m", "pylxcfs.ctl.cli")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class Site:
             *("--fsname", self.fsname),
         )
         return subprocess.run(
-            [*_CTL, command, *where, *options], cwd=REPOSITORY, check=False, capture_output=True, text=True
+            [*CTL, command, *where, *options], cwd=REPOSITORY, check=False, capture_output=True, text=True
         )
 
 

@@ -2,7 +2,6 @@
 
 import os
 import re
-import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Final
 import psutil
 import pytest
 
+from tests.machine.asking import stopped
 from tests.machine.cgroups import MIB, Limits
 from tests.machine.container import FILES, Container
 from tests.machine.operator import Site, kernel_places, mount_table, own_mounts
@@ -116,11 +116,8 @@ def test_detach_without_a_daemon(site: Site, make_bound: MakeBound) -> None:
 def test_detach_from_a_daemon_that_hangs(site: Site, make_bound: MakeBound) -> None:
     """Detach does not ask the server, so works while it hangs."""
     container = make_bound()
-    site.daemon.process.send_signal(signal.SIGSTOP)
-    try:
+    with stopped(site.daemon):
         report = site.ctl("detach")
-    finally:
-        site.daemon.process.send_signal(signal.SIGCONT)
     assert report.of("/proc/meminfo") == ("alive", "detached")
     assert total(container) == host_total()
 
@@ -170,13 +167,10 @@ def test_the_tree_must_be_served(site: Site, make_bound: MakeBound) -> None:
     """Dead binds are not replaced by others that are dead as well, nor by those of a server that hangs."""
     container = make_bound()
     before = kernel_places(container.init_pid)
-    site.daemon.process.send_signal(signal.SIGSTOP)
-    try:
+    with stopped(site.daemon):
         assert site.ctl("reattach").stderr == (
             f"pylxcfsctl: the server of {site.mount_point} does not answer\n"
         )
-    finally:
-        site.daemon.process.send_signal(signal.SIGCONT)
     site.daemon.kill()
     assert site.ctl("reattach").stderr == f"pylxcfsctl: {site.mount_point}: {DEAD}\n"
     subprocess.run(["umount", "--lazy", site.mount_point], check=True)

@@ -46,12 +46,12 @@ class Kernel:
 
     def __init__(self, file_system: FileSystem) -> None:
         """Ask `file_system`."""
-        self._file_system = file_system
+        self.file_system = file_system
 
     def ask(self, opcode: int, inode: int, body: bytes = b"", pid: int = 1) -> bytes:
         """Send one request; return its answer or raise Refused."""
         header = _HEADER.pack(_HEADER.size + len(body), opcode, 7, inode, 0, 0, pid, 0)
-        number, answer = self._file_system.answer(parse_request(header + body))
+        number, answer = self.file_system.answer(parse_request(header + body))
         if number:
             raise Refused(number)
         return answer

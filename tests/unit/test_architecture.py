@@ -11,8 +11,19 @@ _PACKAGE = Path(pylxcfs.__file__).parent
 
 #: From the kernel's words to the command lines: a module imports only from its own line or those above.
 _LAYERS = (
-    {"errors", "arguments", "binds", "config", "mountapi", "mountinfo", "personality", "starttime", "cgroup"},
-    {"holder", "restarts", "runstate", "supervision", "systemd"},
+    {
+        "errors",
+        "arguments",
+        "binds",
+        "config",
+        "mountapi",
+        "metrics",
+        "mountinfo",
+        "personality",
+        "starttime",
+        "cgroup",
+    },
+    {"holder", "restarts", "runstate", "statussocket", "supervision", "systemd"},
     {"hosttree", "hugepages", "pidfile", "loadaverage", "serverprocess"},
     {"host"},
     {"view"},
@@ -27,7 +38,8 @@ _LAYERS = (
     {"holding"},
     {"supervisor"},
     {"cli"},
-    {"webhook", "reattach"},
+    {"webhook", "reattach", "runstatus", "serverstatus"},
+    {"diagnosis"},
     {"server", "ctl"},
 )
 _PURE_CGROUP = (
@@ -42,9 +54,14 @@ _PURE_WEBHOOK = tuple(
     f"webhook.{name}"
     for name in ("settings", "pod", "rules", "selection", "patch", "verification", "review", "certificates")
 )
+_SUBJECTS = (
+    *("binds", "cgroups", "daemon", "finding", "kernel"),
+    *("mount", "python", "rivals", "runtimes", "security", "service"),
+)
 _PURE = (
     "view",
     "hugepages",
+    "metrics",
     "cputime",
     "loadaverage",
     "procfiles",
@@ -54,6 +71,7 @@ _PURE = (
     "supervision",
     "binds",
     "starttime",
+    *(f"diagnosis.{name}" for name in _SUBJECTS),
     "reattach.containername",
     "reattach.orders",
     *_PURE_CGROUP,

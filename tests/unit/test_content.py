@@ -14,6 +14,7 @@ from pylxcfs.containers import Container, Resolver
 from pylxcfs.content import ContentService
 from pylxcfs.host import HostReader
 from pylxcfs.loadtracker import LoadTracker
+from pylxcfs.metrics import summarize
 from pylxcfs.processes import Processes
 from pylxcfs.procfiles.table import VIRTUAL_FILES, VirtualFile
 from pylxcfs.viewbuilder import ViewBuilder
@@ -189,3 +190,31 @@ def test_host_view(tmp_path: Path, ttl: float) -> None:
     assert 2048 == _total(machine.content.read(_FILES["meminfo"], a))
     assert (0,) == machine.content.visible_cpus(1)
     assert not machine.content.fallbacks
+
+
+@pytest.mark.parametrize("ttl,hits", [(0.0, 0), (3600.0, 7)])
+def test_every_request_is_counted(tmp_path: Path, ttl: float, hits: int) -> None:
+    """Opens and rereads are counted by file, and which of them were served from the cache."""
+    machine = _Machine(tmp_path, ttl)
+    a = machine.add("a", 1 << 20)
+    machine.resolver.answers = {1: [a], 2: [None]}
+    for _ in range(3):
+        machine.content.open(_FILES["meminfo"], 1)
+        machine.content.open(_FILES["meminfo"], 2)
+        machine.content.read(_FILES["meminfo"], a)
+    machine.content.open(_FILES["diskstats"], 2)
+    counted = {file.path: summarize([c]) for file, c in machine.content.counters.items()}
+    assert {"proc/meminfo": 9, "proc/diskstats": 1} == {path: c.requests for path, c in counted.items()}
+    assert (0, hits) == (counted["proc/diskstats"].hits, counted["proc/meminfo"].hits)
+    meminfo = counted["proc/meminfo"]
+    assert 0 < meminfo.p50_seconds <= meminfo.p99_seconds <= meminfo.max_seconds
+
+
+def test_walks_are_counted_apart(machine: _Machine) -> None:
+    """Who looks for a CPU's directory is no reader of the list of CPUs."""
+    (machine.root / "sys/devices/system/cpu/present").write_text("0-1\n")
+    machine.resolver.answers = {1: [None]}
+    machine.content.visible_cpus(1)
+    machine.content.visible_cpus(1)
+    assert 2 == summarize([machine.content.walks]).requests
+    assert {} == machine.content.counters

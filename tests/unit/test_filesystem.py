@@ -243,3 +243,17 @@ def test_without_triggers_nothing_is_polled(kernel: Kernel) -> None:
     handle = kernel.open("proc/pressure/memory", os.O_RDWR)
     assert errno.EIO == _refusal(lambda: kernel.write(handle, b"text"))
     assert errno.ENOSYS == _refusal(lambda: kernel.poll(handle, 77))
+
+
+def test_answers_are_counted(kernel: Kernel, content: _Counting) -> None:
+    """Requests are counted by opcode, refusals by errno, and our own mistakes apart from them."""
+    kernel.find("proc/meminfo")
+    handle = kernel.open("proc/meminfo")
+    assert errno.EIO == _refusal(lambda: kernel.write(handle, b"text"))
+    content.broken = True
+    assert errno.EIO == _refusal(lambda: kernel.open("proc/meminfo"))
+    file_system = kernel.file_system
+    counted = {Opcode(n).name: count for n, count in enumerate(file_system.requests) if count}
+    assert {"LOOKUP": 6, "OPEN": 2, "WRITE": 1} == counted
+    assert ({errno.EIO: 1}, 1) == (file_system.refused, file_system.failed)
+    assert 1 == file_system.open_files

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pylxcfs.errors import StartupError
-from pylxcfs.pidfile import PidFile
+from pylxcfs.pidfile import PidFile, holder
 
 # The lock is the process's, so the other instance has to be a process.
 _INSTANCE = """
@@ -21,6 +21,14 @@ try:
         print("locked")
 except StartupError as error:
     print(error)
+"""
+
+
+_HOLDER = """
+import sys
+from pathlib import Path
+from pylxcfs.pidfile import holder
+print(holder(Path(sys.argv[1])))
 """
 
 
@@ -97,3 +105,13 @@ def test_symbolic_link_is_not_followed(tmp_path: Path) -> None:
     with pytest.raises(StartupError), PidFile(tmp_path / "x.pid"):
         pass
     assert target.read_text() == "precious"
+
+
+def test_who_holds_it(tmp_path: Path) -> None:
+    """Another process is told who has the lock, and that nobody has it."""
+    path = tmp_path / "x.pid"
+    ask = [sys.executable, "-c", _HOLDER, path]
+    with PidFile(path):
+        assert f"{os.getpid()}\n" == subprocess.check_output(list(map(str, ask)), text=True)
+    path.touch()
+    assert holder(path) is None

@@ -1,0 +1,44 @@
+"""What runs our code. Pure."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from pylxcfs.diagnosis.finding import Finding, Verdict
+
+_LEAST: Final = (3, 11)
+
+
+@dataclass(frozen=True, slots=True)
+class PythonFacts:
+    """The interpreter of pylxcfsctl, and our libraries."""
+
+    version: tuple[int, int, int]
+    executable: str
+    #: None: not installed.
+    libraries: Mapping[str, str | None] = field(default_factory=dict)
+    #: What the supervisor runs, if it is another.
+    supervisor_executable: str = ""
+
+
+def check(facts: PythonFacts) -> Iterator[Finding]:
+    """Judge whether the next server can start."""
+    version = ".".join(map(str, facts.version))
+    missing = [name for name, has in facts.libraries.items() if has is None]
+    if facts.version < _LEAST or missing:
+        what = f", without {', '.join(missing)}" if missing else ""
+        yield Finding(
+            "python",
+            Verdict.FAIL,
+            f"{facts.executable} is Python {version}{what}: no server can start with it",
+            "Python 3.11 or later with trio and psutil; install pylxcfs anew",
+        )
+        return
+    libraries = ", ".join(f"{name} {has}" for name, has in facts.libraries.items())
+    yield Finding("python", Verdict.OK, f"{facts.executable} {version}, {libraries}")
+    if facts.supervisor_executable:
+        yield Finding(
+            "python of the daemon",
+            Verdict.OK,
+            f"the daemon runs with {facts.supervisor_executable}, which is another one",
+        )
