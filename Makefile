@@ -12,7 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 RUN_PACKAGES := python3-venv gcc libc6-dev python3-dev
-TEST_PACKAGES := $(RUN_PACKAGES) docker.io busybox-static debootstrap lxcfs htop procps util-linux strace user-mode-linux \
+TEST_PACKAGES := $(RUN_PACKAGES) ca-certificates docker.io busybox-static debootstrap lxcfs htop procps util-linux strace user-mode-linux \
     qemu-system-x86 virtiofsd kmod tmux nodejs default-jre-headless systemd
 
 .PHONY: run test check bench run-packages test-packages

@@ -126,6 +126,15 @@ def _build_parser() -> OneLineParser:
         help="how long content may be served again; 0 renders every time (default: %(default)s)",
     )
     parser.add_argument(
+        "--hold",
+        metavar="SECONDS",
+        type=_seconds,
+        default=0.0,
+        help="in a container: keep the mount for the next one for so long, however this one ends",
+    )
+    # A holder's last resort; no operator has use for it.
+    parser.add_argument("--leave", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument(
         "--max-memory",
         metavar="MIB",
         type=_mebibytes,
@@ -178,6 +187,8 @@ def parse_arguments(argv: Sequence[str] | None = None) -> Config:
         max_memory=arguments.max_memory,
         psi_poll=arguments.enable_psi_poll,
         reattach=not arguments.disable_reattach,
+        hold_seconds=arguments.hold,
+        leave=arguments.leave,
     )
 
 

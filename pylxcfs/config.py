@@ -42,6 +42,10 @@ class Config(NamedTuple):
     log_level: str = "INFO"
     #: Above this resident memory a server is replaced.
     max_memory: int = DEFAULT_MAX_MEMORY
+    #: How long the connection is kept, and readers wait, when we end; 0: we unmount (``--hold``).
+    hold_seconds: float = 0.0
+    #: Stop as soon as we serve: those who wait are answered, and nobody is left with a dead file.
+    leave: bool = False
     #: Let containers set PSI triggers (``--enable-psi-poll``).
     psi_poll: bool = False
     #: Plant binds in running containers anew after mounting, and take them away before unmounting

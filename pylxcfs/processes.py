@@ -166,4 +166,7 @@ def is_alive(pidfd: int) -> bool:
         signal.pidfd_send_signal(pidfd, 0)
     except ProcessLookupError:
         return False
+    except PermissionError:
+        # Another user's, and we have no CAP_KILL.
+        return True
     return True

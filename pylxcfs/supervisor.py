@@ -27,6 +27,7 @@ from pylxcfs.fuse.connection import (
     parse_mount_options,
     prepare_mount_point,
 )
+from pylxcfs.holding import Hold
 from pylxcfs.pidfile import PidFile
 from pylxcfs.restarts import HOST_VIEW_SECONDS, YOUNG_SECONDS, Deaths
 from pylxcfs.runstate import Replacement, RunState, StateFile, is_server
@@ -64,10 +65,16 @@ def run(config: Config, arguments: Sequence[str]) -> int:
             f"the mount point {config.mount_point} would hide {config.state_directory}: "
             "choose another --runtime-dir"
         )
+    if config.hold_seconds and os.getpid() == 1:
+        raise StartupError("--hold needs the host's pid namespace: what keeps the mount would end with ours")
     with contextlib.ExitStack() as cleanup:
         cleanup.enter_context(PidFile(config.pidfile or config.runtime_dir / "pylxcfs.pid"))
         make_state_directory(config.state_directory)
         cleanup.enter_context(PidFile(config.state_directory / "lock"))
+        if config.mount_point.parent == config.state_directory:
+            # Not Path.mkdir: it asks whoever serves what is there.
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(config.mount_point)  # noqa: PTH102
         signals = cleanup.enter_context(_received_signals())
 
         def mount() -> Connection:
@@ -98,7 +105,8 @@ class Supervisor:
         self._started_at = time.time()
         before = self._state_file.read()
         _end_orphan(before)
-        self._connection = find_connection(config.mount_point, _left_descriptors())
+        self._hold = Hold(config.state_directory, config.hold_seconds, arguments)
+        self._connection = find_connection(config.mount_point, _left_descriptors() | self._hold.inherited())
         if before is None or self._connection is None:
             before = _NOTHING_BEFORE
         self._generation = before.generation
@@ -137,6 +145,8 @@ class Supervisor:
         try:
             if self._connection is not None:
                 self._gap = (time.monotonic(), "new supervisor")
+            elif self._config.leave:
+                return 0
             self._current = self._start_server()
             tick_at = time.monotonic() + _TICK_SECONDS
             while self._exit_status is None:
@@ -238,6 +248,7 @@ class Supervisor:
 
     def _tick(self, now: float) -> None:
         """Look after what no event tells of."""
+        self._hold.keep(self._connection)
         if self._current is not None:
             self._look_at(self._current, now)
         elif self._start_at is not None and now >= self._start_at:
@@ -305,6 +316,7 @@ class Supervisor:
         if start.host_view:
             self._host_until = time.monotonic() + HOST_VIEW_SECONDS
         self._write_state()
+        self._hold.keep(self._connection)
         if mounted:
             name = STORE_NAME + self._connection.minor
             self._notifier.tell("FDSTORE=1", f"FDNAME={name}", fds=(fd,))
@@ -324,7 +336,9 @@ class Supervisor:
             _log.info("%s serves after %.0f ms", name, gap_seconds * 1000)
             self._write_state()
         self._notifier.tell("READY=1", f"STATUS={name} serves")
-        if self._has_mounted:
+        if self._config.leave:
+            self._stop()
+        elif self._has_mounted:
             self._has_mounted = False
             self._rebind("plant")
 
@@ -422,6 +436,9 @@ class Supervisor:
         self._is_kept = self._notifier.is_heard and is_being_restarted(Path("/proc/self/cgroup").read_text())
         if self._is_kept:
             _log.info("the service manager keeps the connection for the next start")
+        elif self._hold.is_kept:
+            _log.info("the mount is held for the next start, for %g s", self._config.hold_seconds)
+            self._is_kept = True
         else:
             self._notifier.tell("STOPPING=1")
         # Binds that are just being planted are planted to the end: those that it misses and those that come
@@ -473,7 +490,7 @@ class Supervisor:
                 server.kill()
                 _wait_for_end(server.pid, _REAP_SECONDS)
             server.close()
-        if self._connection is not None and self._exit_status is None:
+        if self._connection is not None and self._exit_status is None and not self._hold.is_kept:
             self._connection.unmount()
 
     def _tell_view(self) -> None:

@@ -8,7 +8,7 @@ from typing import Final
 
 from pylxcfs import __version__
 from pylxcfs.arguments import OneLineParser
-from pylxcfs.ctl import detach, docker_args, doctor, inject, reattach, show, status
+from pylxcfs.ctl import detach, docker_args, doctor, inject, probe, reattach, show, status
 from pylxcfs.errors import StartupError
 
 _COMMANDS: Final = {
@@ -18,6 +18,7 @@ _COMMANDS: Final = {
     "docker-args": (docker_args, "print the options of docker run that bind our files into a container"),
     "reattach": (reattach, "plant our files anew in running containers where they are dead or were detached"),
     "detach": (detach, "give running containers the kernel's own files back"),
+    "probe": (probe, "tell by the exit status whether the mount answers"),
     "inject": (inject, "give the pods of Kubernetes manifests our files, as the webhook does"),
 }
 

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.machine.docker import BUSYBOX, DEBIAN, Docker, busybox_image, debian_image, docker
+from tests.machine.image import build
+from tests.machine.node import Node, node
 from tests.machine.session import Session
 
 
@@ -17,3 +19,17 @@ def dockerd(machine: Session, new_directory: Callable[[str], Path]) -> Iterator[
         client("import", debian_image(), DEBIAN)
         client("import", busybox_image(directory), BUSYBOX)
         yield client
+
+
+@pytest.fixture(scope="session")
+def with_image(dockerd: Docker, new_directory: Callable[[str], Path]) -> Docker:
+    """Give the docker daemon the project's own image."""
+    build(dockerd, new_directory("image"))
+    return dockerd
+
+
+@pytest.fixture
+def daemons(with_image: Docker, new_directory: Callable[[str], Path]) -> Iterator[Node]:
+    """Run daemons in containers, on one mount point."""
+    with node(with_image, new_directory("node")) as made:
+        yield made

@@ -75,7 +75,8 @@ class Docker:
 
     def __init__(self, socket: Path) -> None:
         """Talk to the daemon at `socket`."""
-        self._client = ["docker", "--host", f"unix://{socket}"]
+        self.address = f"unix://{socket}"
+        self._client = ["docker", "--host", self.address]
 
     def __call__(self, *argv: str | Path) -> str:
         """Run the docker client; return what it printed."""
@@ -83,6 +84,18 @@ class Docker:
         done = subprocess.run(command, check=False, capture_output=True, text=True)
         assert done.returncode == 0, f"{' '.join(command)}: {done.stdout}{done.stderr}"
         return done.stdout
+
+    def output(self, *argv: str) -> str:
+        """Run the docker client, whatever its status; return what it printed to both its outputs."""
+        return subprocess.run(
+            [*self._client, *argv], check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ).stdout
+
+    def start(self, *argv: str) -> "subprocess.Popen[str]":
+        """Start the docker client; its input and output are the caller's to use."""
+        return subprocess.Popen(
+            [*self._client, *argv], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
 
     def ready(self) -> bool:
         """Tell whether the daemon answers."""

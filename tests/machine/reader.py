@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from subprocess import Popen
 from typing import Final, NamedTuple
 
@@ -92,14 +92,23 @@ class Reader:
         return Seen(**json.loads(output))
 
 
+def reader_command(interpreter: str = sys.executable) -> list[str]:
+    """Spell the command that reads."""
+    return [interpreter, "-I", "-S", "-u", "-c", _PROGRAM, *sorted(FILES)]
+
+
 @contextmanager
-def reader(container: Container) -> Iterator[Reader]:
-    """Have a process in `container` read; it has read everything once when the block begins."""
-    command = (sys.executable, "-I", "-S", "-u", "-c", _PROGRAM, *sorted(FILES))
-    with container.start(*command) as process:
+def reading(started: Popen[str]) -> Iterator[Reader]:
+    """Let a process of `reader_command` read; it has read everything once when the block begins."""
+    with started as process:
         try:
             assert process.stdout is not None
             assert "reading\n" == process.stdout.readline()
             yield Reader(process)
         finally:
             process.kill()
+
+
+def reader(container: Container) -> AbstractContextManager[Reader]:
+    """Have a process in `container` read."""
+    return reading(container.start(*reader_command()))

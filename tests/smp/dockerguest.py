@@ -7,14 +7,18 @@ import json
 import os
 import re
 import subprocess
+import sys
 from contextlib import redirect_stdout
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from typing import Any
 
 from pylxcfs.ctl.cli import main
+from tests.machine.daemon import REPOSITORY
 from tests.machine.docker import Docker, dockerd
 from tests.machine.inside import CLONE_NEWCGROUP, MOUNT, V2, check, libc
+from tests.machine.node import CAPABILITIES, MOUNT_POINT
+from tests.machine.waiting import wait_for
 
 IMAGE = "pylxcfs-test"
 FILES = (
@@ -117,4 +121,65 @@ def docker_facts() -> Facts:
             *("cat", "/proc/meminfo", "/proc/self/cgroup"),
         )
         client("rm", "--force", container)
+        facts["daemon in a container"] = replaced_facts(client, limits)
     return facts
+
+
+def replaced_facts(client: Docker, limits: tuple[str, ...]) -> Facts:
+    """The daemon in a container that is removed and replaced, each in a cgroup namespace of its own."""
+    shared = Path("/run/node")
+    shared.mkdir()
+    for how in (("--bind", str(shared), str(shared)), ("--make-rshared", str(shared))):
+        subprocess.run(["mount", *how], check=True)
+    programs = {"/usr", sys.prefix, sys.base_prefix, str(REPOSITORY)}
+    volumes = [f"{path}:{path}:ro" for path in sorted(programs)]
+    volumes += [f"{shared}:/run/pylxcfs:rshared", "/sys/fs/cgroup:/sys/fs/cgroup"]
+    command = [
+        *("run", "--detach", "--pid", "host", "--device", "/dev/fuse", "--cap-drop", "ALL"),
+        *(word for name in CAPABILITIES for word in ("--cap-add", name)),
+        *(word for volume in volumes for word in ("--volume", volume)),
+        *("--env", f"PYTHONPATH={REPOSITORY}", IMAGE, sys.executable, "-m", "pylxcfs.cli"),
+        *("--hold", "600", "-o", "fsname=in-a-container", MOUNT_POINT),
+    ]
+
+    def start() -> str:
+        container = client(*command).strip()
+        wait_for("it serves", lambda: "serv" in client.output("logs", container))
+        wait_for("its holder is the only one", lambda: parents(holders()) == [init_of(container)])
+        return container
+
+    def init_of(container: str) -> int:
+        return int(client("inspect", "--format", "{{.State.Pid}}", container))
+
+    first = start()
+    (holder,) = holders()
+    binds = json.loads(ctl("docker-args", "--json", "--mount-point", f"{shared}/lxcfs"))
+    bound = client(
+        "run", "--detach", *limits, *binds, "-v", "/usr:/usr:ro", IMAGE, "sleep", "infinity"
+    ).strip()
+    facts: Facts = {
+        "namespace": os.readlink(f"/proc/{init_of(first)}/ns/cgroup") != os.readlink("/proc/self/ns/cgroup"),
+        "before": client("exec", bound, "cat", "/proc/meminfo"),
+        "holder": Path(f"/proc/{holder}/cgroup").read_text(),
+        "log": client.output("logs", first),
+    }
+    client("rm", "--force", first)
+    with client.start("exec", bound, "cat", "/proc/meminfo") as waiting:
+        start()
+        facts["meanwhile"] = waiting.communicate()[0]
+    facts["after"] = client("exec", bound, "cat", "/proc/meminfo")
+    return facts
+
+
+def holders() -> list[int]:
+    """Return the holders of all mounts."""
+    return [
+        int(path.parent.name)
+        for path in Path("/proc").glob("[0-9]*/cmdline")
+        if b"pylxcfs.holder" in path.read_bytes().split(b"\0")
+    ]
+
+
+def parents(pids: list[int]) -> list[int]:
+    """Return the parents of processes (proc_pid_stat(5))."""
+    return [int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]) for pid in pids]

@@ -357,6 +357,16 @@ def test_docker_namespaces(facts: Facts) -> None:
     assert 100 * KIB == meminfo(text)["MemTotal"]
 
 
+def test_daemon_in_a_container(facts: Facts) -> None:
+    """A daemon in a cgroup namespace of its own is removed and replaced, and its holder lives on."""
+    seen = facts["docker"]["daemon in a container"]
+    assert seen["namespace"]
+    assert "0::/\n" == seen["holder"]
+    assert "will not survive" not in seen["log"]
+    totals = [meminfo(seen[when])["MemTotal"] for when in ("before", "meanwhile", "after")]
+    assert [100 * KIB] * 3 == totals
+
+
 def test_daemon_has_nothing_to_complain_of(facts: Facts) -> None:
     """It logs its start and its end, and unmounts."""
     daemon = facts["daemon"]

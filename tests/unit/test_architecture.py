@@ -13,7 +13,7 @@ _PACKAGE = Path(pylxcfs.__file__).parent
 _LAYERS = (
     {"errors", "arguments", "repetition", "binds", "config", "metrics", "mountapi", "mountinfo", "cgroup"},
     {"personality", "starttime", "taskstatus"},
-    {"restarts", "statefile", "statussocket", "supervision", "systemd"},
+    {"holder", "restarts", "statefile", "statussocket", "supervision", "systemd"},
     {"hosttree", "hugepages", "pidfile", "loadaverage", "runstate", "serverprocess"},
     {"host"},
     {"view"},
@@ -25,6 +25,7 @@ _LAYERS = (
     {"content"},
     {"features"},
     {"assembly", "fuse"},
+    {"holding"},
     {"supervisor"},
     {"cli"},
     {"webhook", "reattach", "runstatus", "serverstatus"},

@@ -19,10 +19,20 @@ VERSIONS = sorted(
     key=lambda version: int(version.partition(".")[2]),
 )
 WEBHOOKS = ("webhook", "webhook-cert-manager", "webhook-service-ca")
+WHOLE = (".", "openshift", "without-webhook")
 #: matchConditions are there since 1.27, and used without a feature gate since 1.28.
 _STRICT_SINCE = 27
-#: Of cert-manager: custom resources have no schema here.
-_CUSTOM = {"Issuer", "Certificate"}
+#: Of cert-manager and OpenShift: custom resources have no schema here.
+_CUSTOM = {"Issuer", "Certificate", "SecurityContextConstraints"}
+#: The versions that have what not all have.
+_VERSIONS_OF = {
+    ("v1", "ValidatingAdmissionPolicy"): range(30, 100),
+    ("v1", "ValidatingAdmissionPolicyBinding"): range(30, 100),
+    ("v1", "MutatingAdmissionPolicy"): range(36, 100),
+    ("v1", "MutatingAdmissionPolicyBinding"): range(36, 100),
+    ("v1beta1", "MutatingAdmissionPolicy"): range(34, 36),
+    ("v1beta1", "MutatingAdmissionPolicyBinding"): range(34, 36),
+}
 
 
 def _minor(version: str) -> int:
@@ -35,26 +45,15 @@ def test_versions() -> None:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("name", WEBHOOKS)
-def test_webhook_schemas(name: str, version: str) -> None:
+@pytest.mark.parametrize("name", [*WEBHOOKS, *WHOLE, "daemon", "policy", "policy-v1beta1"])
+def test_schemas(name: str, version: str) -> None:
     """Every object of every variant fits the schema, and has no field that the version does not know."""
     for document in build(name):
-        if document["kind"] not in _CUSTOM:
-            strict = document["kind"] != "MutatingWebhookConfiguration" or _minor(version) >= _STRICT_SINCE
-            kubernetes_validate.validate(document, version, strict=strict)
-
-
-@pytest.mark.parametrize(
-    "name,version",
-    [
-        *(("policy-v1beta1", version) for version in VERSIONS if _minor(version) in {34, 35}),
-        *(("policy", version) for version in VERSIONS if _minor(version) >= 36),
-    ],
-)
-def test_policy_schemas(name: str, version: str) -> None:
-    """The policy fits the schema of the versions that have it."""
-    for document in build(name):
-        kubernetes_validate.validate(document, version, strict=True)
+        kind = (document["apiVersion"].partition("/")[2], document["kind"])
+        if document["kind"] in _CUSTOM or _minor(version) not in _VERSIONS_OF.get(kind, range(100)):
+            continue
+        strict = document["kind"] != "MutatingWebhookConfiguration" or _minor(version) >= _STRICT_SINCE
+        kubernetes_validate.validate(document, version, strict=strict)
 
 
 @pytest.mark.parametrize("directory", sorted(path.parent for path in DIRECTORY.rglob("kustomization.yaml")))
