@@ -41,11 +41,6 @@ class Sample:
         if not self.visible or (quota is not None and (quota.period_usec <= 0 or quota.quota_usec < 0)):
             raise ValueError(self)
 
-    @classmethod
-    def of_total(cls, uptime_usec: int, visible: CpuSet, usage: CpuTime, quota: CpuMax | None) -> "Sample":
-        """Build the sample of a kernel that only knows the sum over all CPUs."""
-        return cls(uptime_usec, visible, {}, usage, quota)
-
     @property
     def capacity(self) -> CpuMax:
         """CPU time that the container can use: its quota, but no more than every visible CPU has."""

@@ -14,12 +14,13 @@ from pylxcfs.hugepages import HugePool
 from pylxcfs.personality import kernel_heeds_personality, linux32
 
 _CHUNK: Final = 1 << 16
-#: Files that the kernel writes as one record (single_open in fs/proc): one read gives all of it, and the
-#: second one, only to see the end, would make the kernel write it once more.
+#: Files that the kernel writes as one record (single_open in fs/proc, and all of sysfs): one read gives all
+#: of it, and the second one, only to see the end, would make the kernel write it once more.
 _ONE_RECORD: Final = frozenset(
     {
         *("loadavg", "meminfo", "stat", "uptime"),
         *("pressure/cpu", "pressure/io", "pressure/irq", "pressure/memory"),
+        *("cpu/enabled", "cpu/offline", "cpu/online", "cpu/possible", "cpu/present"),
     }
 )
 #: Of /sys/devices/system/cpu, read by the name ``cpu/NAME``; not every kernel has all of them.
@@ -28,6 +29,9 @@ _ONLINE: Final = "cpu/online"
 #: Below /sys/kernel/mm/hugepages/hugepages-SIZEkB (Documentation/admin-guide/mm/hugetlbpage.rst).
 _POOL_FILES: Final = ("nr_hugepages", "free_hugepages", "resv_hugepages")
 HUGE_POOLS: Final = "huge_pools"
+ONLINE: Final = "online"
+#: What can be asked for besides the files of /proc.
+PARSED: Final = frozenset({HUGE_POOLS, ONLINE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,12 +123,12 @@ class HostReader:
             **{
                 name.replace("/", "_"): self.read(name, as_linux32=as_linux32)
                 for name in names
-                if name != HUGE_POOLS
+                if name not in PARSED
             },
             huge_pools=self._read_huge_pools() if HUGE_POOLS in names else {},
             boottime_usec=time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000,
             ticks_per_second=self._ticks_per_second,
-            online=self._read_online(),
+            online=self._read_online() if ONLINE in names else CpuSet(),
         )
 
     def _read_huge_pools(self) -> Mapping[int, HugePool]:

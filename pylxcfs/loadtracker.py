@@ -131,9 +131,9 @@ class LoadTracker:
         A guess at its history: what it used is what it ran; what waited for a CPU or a disk is in no counter.
         """
         try:
-            usage = self._reader.cpu(container.paths).usage
+            used_usec = self._reader.cpu(container.paths).total_usec
         except CgroupGone:
             raise
         except CgroupError:
             return 0
-        return sum(usage) * FIXED_1 // max(1, uptime_usec)
+        return used_usec * FIXED_1 // max(1, uptime_usec)

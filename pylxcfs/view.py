@@ -291,6 +291,8 @@ class ResourceView:
     load_part: LoadView | None = None
     pressure_part: bytes | None = None
     slab_part: bytes | None = None
+    #: In place of `cpu_part` where no times are needed: they cost more than all the rest of such a row.
+    cpus_part: CpuSet | None = None
 
     @property
     def memory(self) -> MemoryView:
@@ -299,8 +301,13 @@ class ResourceView:
 
     @property
     def cpu(self) -> CpuView:
-        """The visible CPUs; raises LookupError where the row did not declare them."""
+        """The visible CPUs and their times; raises LookupError where the row did not declare them."""
         return _declared(self.cpu_part, "cpu")
+
+    @property
+    def cpus(self) -> CpuSet:
+        """The visible CPUs alone; raises LookupError where the row did not declare them."""
+        return self.cpu.cpus if self.cpus_part is None else self.cpus_part
 
     @property
     def io(self) -> Mapping[DeviceNumber, DeviceIo]:

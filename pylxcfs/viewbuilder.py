@@ -56,13 +56,15 @@ class ViewBuilder:
     def build(self, container: Container, file: VirtualFile, host: HostSnapshot) -> ResourceView:
         """Read the parts that `file` declares; raises what the reader raises."""
         controllers = file.controllers
+        needs_cpus = Controller.CPU in controllers and not file.needs_cpu_times
         uptime_usec = max(
             0, host.boottime_usec - container.init_start_ticks * _USEC_PER_SECOND // host.ticks_per_second
         )
         return ResourceView(
             uptime_usec=uptime_usec,
             memory_part=self._memory(container, host) if Controller.MEMORY in controllers else None,
-            cpu_part=self._cpu(container, host, uptime_usec) if Controller.CPU in controllers else None,
+            cpu_part=self._cpu(container, host, uptime_usec) if file.needs_cpu_times else None,
+            cpus_part=self._visible(container, host)[0] if needs_cpus else None,
             io_part=self._reader.io(container.paths).devices if Controller.IO in controllers else None,
             load_part=self._load(container, uptime_usec) if file.needs_load else None,
             pressure_part=self._reader.pressure(container.paths, file.pressure) if file.pressure else None,
@@ -97,13 +99,9 @@ class ViewBuilder:
         return share_of(host.huge_pools, stats, _host_bytes(_HUGE_PAGE_SIZE, host.meminfo))
 
     def _cpu(self, container: Container, host: HostSnapshot, uptime_usec: int) -> CpuView:
+        visible, quota = self._visible(container, host)
         stats = self._reader.cpu(container.paths)
-        quota = stats.max if self._config.cfs else None
-        visible = visible_cpus(self._effective_cpus(container, host), quota)
-        if stats.used is None:
-            sample = Sample.of_total(uptime_usec, visible, stats.usage, quota)
-        else:
-            sample = Sample(uptime_usec, visible, stats.used, quota=quota)
+        sample = Sample(uptime_usec, visible, stats.used, stats.unplaced, quota)
         ledger = self._ledgers.get(container)
         if ledger is None and self._file is not None:
             ledger = self._file.load(container.key)
@@ -120,6 +118,11 @@ class ViewBuilder:
         except (ControllerUnavailable, ParseError):
             return LoadView(averages=None, running=0, blocked=0, total=0, last_pid=0)
         return load if self._config.loadavg else replace(load, averages=None)
+
+    def _visible(self, container: Container, host: HostSnapshot) -> tuple[CpuSet, CpuMax | None]:
+        """Return the visible CPUs, and the quota that has cut them."""
+        quota = self._reader.cpu_max(container.paths) if self._config.cfs else None
+        return visible_cpus(self._effective_cpus(container, host), quota), quota
 
     def _effective_cpus(self, container: Container, host: HostSnapshot) -> CpuSet:
         """Online CPUs of the effective cpuset; every online one where no cpuset limits them."""

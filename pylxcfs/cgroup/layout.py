@@ -4,7 +4,6 @@ import contextlib
 import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Final
 
 from pylxcfs.cgroup.detect import Hierarchy
@@ -17,6 +16,7 @@ from pylxcfs.cgroup.types import (
     CgroupReader,
     Controller,
     ControllerUnavailable,
+    CpuMax,
     CpuSet,
     CpuStats,
     HugetlbStats,
@@ -75,13 +75,16 @@ class LayoutReader:
         """Read limit and use of the huge pages of `page_size` bytes."""
         return self._reader(Controller.HUGETLB).hugetlb(paths, page_size)
 
+    def cpu_max(self, paths: CgroupPaths) -> CpuMax | None:
+        """Read the bandwidth limit."""
+        return self._reader(Controller.CPU).cpu_max(paths)
+
     def cpu(self, paths: CgroupPaths) -> CpuStats:
-        """Read the bandwidth limit and the CPU time used."""
-        stats = self._reader(Controller.CPU).cpu(paths)
+        """Read the CPU time used."""
         if self._usage_reader is not None:
             with contextlib.suppress(ControllerUnavailable):
-                return replace(stats, usage=self._usage_reader.cpu(paths).usage, used=None)
-        return stats
+                return self._usage_reader.cpu(paths)
+        return self._reader(Controller.CPU).cpu(paths)
 
     def cpuset(self, paths: CgroupPaths) -> CpuSet:
         """Read the effective CPUs."""

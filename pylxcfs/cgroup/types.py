@@ -188,17 +188,24 @@ class CpuTime(NamedTuple):
     system_usec: int
 
 
+NO_CPU_TIME: Final = CpuTime(0, 0)
+
+
 @dataclass(frozen=True, slots=True)
 class CpuStats:
-    """The cpu controller's values for one cgroup.
+    """The CPU time of one cgroup and everything below it.
 
-    `max` is the tightest limit on the way to the root; None means no limit. `used` has one entry per CPU
-    where the kernel counts per CPU (v1 cpuacct); None where it only knows the sum.
+    `used` has one entry per CPU where the kernel counts per CPU (v1 cpuacct); `unplaced` is what it counts on
+    none of them (all of it on v2).
     """
 
-    max: CpuMax | None
-    usage: CpuTime
-    used: Mapping[int, CpuTime] | None
+    used: Mapping[int, CpuTime] = field(default_factory=dict)
+    unplaced: CpuTime = NO_CPU_TIME
+
+    @property
+    def total_usec(self) -> int:
+        """All of it."""
+        return sum(map(sum, self.used.values())) + sum(self.unplaced)
 
 
 class DeviceNumber(NamedTuple):
@@ -260,8 +267,11 @@ class CgroupReader(Protocol):
     def hugetlb(self, paths: CgroupPaths, page_size: int) -> HugetlbStats:
         """Read limit and use of the huge pages of `page_size` bytes."""
 
+    def cpu_max(self, paths: CgroupPaths) -> CpuMax | None:
+        """Read the tightest bandwidth limit on the way to the root; None means no limit."""
+
     def cpu(self, paths: CgroupPaths) -> CpuStats:
-        """Read the bandwidth limit and the CPU time used."""
+        """Read the CPU time used."""
 
     def cpuset(self, paths: CgroupPaths) -> CpuSet:
         """Read the effective CPUs."""

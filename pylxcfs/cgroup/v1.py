@@ -131,14 +131,13 @@ class V1Reader:
             rsvd_current=self._read_if_there("hugetlb", path, prefix + "rsvd.usage_in_bytes"),
         )
 
+    def cpu_max(self, paths: CgroupPaths) -> CpuMax | None:
+        """Read the CFS quota; a kernel without quotas has no limit."""
+        return tightest(map(self._read_max, self._limiting(paths)))
+
     def cpu(self, paths: CgroupPaths) -> CpuStats:
-        """Read the CFS quota, and CPU time from cpuacct; a kernel without quotas has no limit."""
-        used = self._read_used(paths)
-        return CpuStats(
-            max=tightest(map(self._read_max, self._limiting(paths))),
-            usage=CpuTime(sum(t.user_usec for t in used.values()), sum(t.system_usec for t in used.values())),
-            used=used,
-        )
+        """Read CPU time from cpuacct."""
+        return CpuStats(self._read_used(paths))
 
     def cpuset(self, paths: CgroupPaths) -> CpuSet:
         """Read the effective CPUs of the nearest cgroup that was given any."""

@@ -39,7 +39,6 @@ from pylxcfs.cgroup.types import (
 
 #: Our fields have the kernel's names.
 _MEMORY_STAT: Final = tuple((field.name, field.name.encode()) for field in fields(MemoryStat))
-_NO_TIME: Final = CpuTime(0, 0)
 
 
 class V2Reader:
@@ -112,12 +111,16 @@ class V2Reader:
             rsvd_current = self._read_int(charged, prefix + "rsvd.current")
         return HugetlbStats(smallest(limits), self._read_int(charged, prefix + "current"), rsvd_current)
 
+    def cpu_max(self, paths: CgroupPaths) -> CpuMax | None:
+        """Read the bandwidth limit."""
+        return tightest(map(self._read_max, self._files.upwards(V2, self._path(paths))))
+
     def cpu(self, paths: CgroupPaths) -> CpuStats:
-        """Read the bandwidth limit, and the CPU time, which is counted even without the controller."""
-        path = self._path(paths)
-        # The root's time is everybody's.
-        usage = _NO_TIME if self._files.is_root(V2, paths.get(V2)) else self._read_usage(path)
-        return CpuStats(tightest(map(self._read_max, self._files.upwards(V2, path))), usage, used=None)
+        """Read the CPU time, which is counted even without the controller."""
+        if self._files.is_root(V2, paths.get(V2)):
+            # The root's time is everybody's.
+            return CpuStats()
+        return CpuStats(unplaced=self._read_usage(self._path(paths)))
 
     def cpuset(self, paths: CgroupPaths) -> CpuSet:
         """Read the effective CPUs of the nearest cgroup where the controller is enabled."""

@@ -23,7 +23,7 @@ _COUNT: Final = re.compile(rb"^(# processors *: )\d+", re.MULTILINE)
 
 def render(view: ResourceView, host: HostSnapshot) -> bytes:
     """Return what the host says of the visible processors, and what it says of none."""
-    visible = view.cpu.times
+    visible = frozenset(view.cpus)
     kept = []
     in_front = b""
     for paragraph in host.cpuinfo.split(b"\n\n"):

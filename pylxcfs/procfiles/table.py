@@ -7,7 +7,7 @@ from typing import Final
 
 from pylxcfs.binds import CPU_DIRECTORY
 from pylxcfs.cgroup.types import Controller, Pressure
-from pylxcfs.host import HUGE_POOLS, HostSnapshot
+from pylxcfs.host import HUGE_POOLS, ONLINE, HostSnapshot
 from pylxcfs.procfiles import (
     cpuinfo,
     diskstats,
@@ -55,6 +55,8 @@ class VirtualFile:
     #: Below /proc, or ``cpu/NAME``: what host processes get, and containers on `Fallback.HOST`.
     host_file: str
     description: str
+    #: The times of the CPUs, not only which of them are visible.
+    needs_cpu_times: bool = False
     #: The load part of the view, which makes the container's load be followed.
     needs_load: bool = False
     #: Host files are read as a task with a 32-bit personality reads them.
@@ -68,7 +70,7 @@ class VirtualFile:
 CPUINFO: Final = VirtualFile(
     path="proc/cpuinfo",
     render=cpuinfo.render,
-    host_files=("cpuinfo",),
+    host_files=("cpuinfo", ONLINE),
     controllers=_CPU,
     fallback=Fallback.HOST,
     host_file="cpuinfo",
@@ -82,7 +84,7 @@ CPUINFO_LINUX32: Final = replace(CPUINFO, as_linux32=True)
 CPUS_PRESENT: Final = VirtualFile(
     path=f"{CPU_DIRECTORY}/present",
     render=cpulists.render_visible,
-    host_files=(),
+    host_files=(ONLINE,),
     controllers=_CPU,
     fallback=Fallback.HOST,
     host_file="cpu/present",
@@ -156,11 +158,12 @@ VIRTUAL_FILES: Final = (
     VirtualFile(
         path="proc/stat",
         render=stat.render,
-        host_files=("stat",),
+        host_files=("stat", ONLINE),
         controllers=_CPU,
         fallback=Fallback.HOST,
         host_file="stat",
         description="the time of the container's CPUs, idle within its quota, and its runnable tasks",
+        needs_cpu_times=True,
         needs_load=True,
     ),
     VirtualFile(
@@ -176,16 +179,17 @@ VIRTUAL_FILES: Final = (
     VirtualFile(
         path="proc/uptime",
         render=uptime.render,
-        host_files=(),
+        host_files=(ONLINE,),
         controllers=_CPU,
         fallback=Fallback.HOST,
         host_file="uptime",
         description="the age of the container and the idle time of its CPUs",
+        needs_cpu_times=True,
     ),
     VirtualFile(
         path=f"{CPU_DIRECTORY}/enabled",
         render=cpulists.render_visible,
-        host_files=(),
+        host_files=(ONLINE,),
         controllers=_CPU,
         fallback=Fallback.HOST,
         host_file="cpu/enabled",
@@ -194,7 +198,7 @@ VIRTUAL_FILES: Final = (
     VirtualFile(
         path=f"{CPU_DIRECTORY}/offline",
         render=cpulists.render_none,
-        host_files=(),
+        host_files=(ONLINE,),
         controllers=_CPU,
         fallback=Fallback.HOST,
         host_file="cpu/offline",
@@ -203,7 +207,7 @@ VIRTUAL_FILES: Final = (
     VirtualFile(
         path=f"{CPU_DIRECTORY}/online",
         render=cpulists.render_visible,
-        host_files=(),
+        host_files=(ONLINE,),
         controllers=_CPU,
         fallback=Fallback.HOST,
         host_file="cpu/online",
@@ -212,7 +216,7 @@ VIRTUAL_FILES: Final = (
     VirtualFile(
         path=f"{CPU_DIRECTORY}/possible",
         render=cpulists.render_visible,
-        host_files=(),
+        host_files=(ONLINE,),
         controllers=_CPU,
         fallback=Fallback.HOST,
         host_file="cpu/possible",

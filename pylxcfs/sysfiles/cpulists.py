@@ -12,7 +12,7 @@ from pylxcfs.view import ResourceView
 def render_visible(view: ResourceView, host: HostSnapshot) -> bytes:
     """Return the list of the visible CPUs, which are those of cpuinfo and stat."""
     del host
-    return format_cpu_list(view.cpu.cpus) + b"\n"
+    return format_cpu_list(view.cpus) + b"\n"
 
 
 def render_none(view: ResourceView, host: HostSnapshot) -> bytes:

@@ -227,11 +227,11 @@ def test_first_sample_shows_all_time_once(sample: Sample) -> None:
 @given(steps, st.sets(st.integers(0, CPUS - 1), min_size=1).map(CpuSet), st.integers(1, 300_000))
 def test_steps_add_up_to_the_whole(deltas: list[tuple[int, int, int]], visible: CpuSet, quota: int) -> None:
     """With the same limits all along, use is shown to the microsecond and idle never exceeds the capacity."""
-    sequence = [Sample.of_total(0, visible, CpuTime(0, 0), CpuMax(quota, 100_000))]
+    sequence = [Sample(0, visible, {}, CpuTime(0, 0), CpuMax(quota, 100_000))]
     for elapsed, user, system in deltas:
         last = sequence[-1]
         usage = CpuTime(last.unplaced.user_usec + user, last.unplaced.system_usec + system)
-        sequence.append(Sample.of_total(last.uptime_usec + elapsed, visible, usage, last.quota))
+        sequence.append(Sample(last.uptime_usec + elapsed, visible, {}, usage, last.quota))
     history = ledgers(sequence)
     for before, after in pairwise(history):
         step = sum(map(sum, map(columns, after.times.values()))) - sum(

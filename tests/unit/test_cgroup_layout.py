@@ -13,6 +13,7 @@ from pylxcfs.cgroup.types import (
     Controller,
     ControllerUnavailable,
     CpuMax,
+    CpuStats,
     CpuTime,
     Tasks,
 )
@@ -61,7 +62,7 @@ def test_hybrid(tmp_path: Path) -> None:
     assert {Controller.MEMORY, Controller.CPU, Controller.IO, Controller.PRESSURE} == reader.controllers
     assert 4096 == reader.memory(paths).max
     assert 1 == len(reader.io(paths).devices)
-    assert (CpuMax(50000, 100000), {0: CpuTime(5, 3)}) == (reader.cpu(paths).max, reader.cpu(paths).used)
+    assert (CpuMax(50000, 100000), {0: CpuTime(5, 3)}) == (reader.cpu_max(paths), reader.cpu(paths).used)
     assert reader.at_root(paths, Controller.CPUSET)
     assert not reader.at_root(paths, Controller.MEMORY)
     with pytest.raises(ControllerUnavailable, match="cpuset"):
@@ -94,10 +95,10 @@ def test_bound_subtree(tmp_path: Path) -> None:
     )
     reader = _open(tmp_path, {"cpu": ("cpu",)}, root="/docker/1")
     inside = CgroupPaths.of({"cpu": CgroupPath("/docker/1/x")})
-    assert CpuMax(20000, 10000) == reader.cpu(inside).max
+    assert CpuMax(20000, 10000) == reader.cpu_max(inside)
     assert reader.exists(inside)
     assert not reader.exists(CgroupPaths.of({"cpu": CgroupPath("/docker/2")}))
-    assert reader.cpu(CgroupPaths.of({"cpu": CgroupPath("/docker/2")})).max is None
+    assert reader.cpu_max(CgroupPaths.of({"cpu": CgroupPath("/docker/2")})) is None
 
 
 @pytest.mark.parametrize("own", ["/", "/daemon"])
@@ -116,7 +117,7 @@ def test_host_mount_in_a_cgroup_namespace(tmp_path: Path, own: str) -> None:
     )
     reader = _open(tmp_path, {}, v2=True, own=CgroupPaths.of({"": CgroupPath(own)}), root="/../..")
     sibling, child = (CgroupPaths.of({"": CgroupPath(path)}) for path in ("/../2", "/x"))
-    assert (7, 8) == (reader.cpu(sibling).usage.user_usec, reader.cpu(child).usage.user_usec)
+    assert (7, 8) == (reader.cpu(sibling).unplaced.user_usec, reader.cpu(child).unplaced.user_usec)
     assert reader.at_root(CgroupPaths.of({"": CgroupPath("/../..")}), Controller.CPU)
 
 
@@ -126,7 +127,7 @@ def test_our_own_place_is_not_there(tmp_path: Path) -> None:
     reader = _open(tmp_path, {}, v2=True, own=CgroupPaths.of({"": CgroupPath("/")}), root="/../..")
     with pytest.raises(ControllerUnavailable):
         reader.cpu(CgroupPaths.of({"": CgroupPath("/../2")}))
-    assert 7 == reader.cpu(CgroupPaths.of({"": CgroupPath("/../../docker/2")})).usage.user_usec
+    assert 7 == reader.cpu(CgroupPaths.of({"": CgroupPath("/../../docker/2")})).unplaced.user_usec
 
 
 @pytest.mark.parametrize(
@@ -167,15 +168,13 @@ def test_no_tasks_of_the_host(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "mounts,where,expected",
     [
-        (("cpu",), "/u", (CpuTime(7, 2), None)),
-        (("cpu", "cpuacct"), "/u", (CpuTime(5, 3), {0: CpuTime(5, 3)})),
-        (("cpu",), "/", (CpuTime(0, 0), None)),
+        (("cpu",), "/u", CpuStats(unplaced=CpuTime(7, 2))),
+        (("cpu", "cpuacct"), "/u", CpuStats({0: CpuTime(5, 3)})),
+        (("cpu",), "/", CpuStats()),
     ],
     ids=["v2 knows", "cpuacct knows better", "root of v2"],
 )
-def test_cpu_without_cpuacct(
-    tmp_path: Path, mounts: tuple[str, ...], where: str, expected: tuple[CpuTime, dict[int, CpuTime] | None]
-) -> None:
+def test_cpu_without_cpuacct(tmp_path: Path, mounts: tuple[str, ...], where: str, expected: CpuStats) -> None:
     """Where v1 has the cpu controller but not cpuacct, the container's v2 cgroup tells its CPU time."""
     _write(
         tmp_path,
@@ -189,13 +188,13 @@ def test_cpu_without_cpuacct(
     )
     reader = _open(tmp_path, {name: (name,) for name in mounts}, v2=True)
     paths = {"": where, "cpu": "/c", "cpuacct": "/c"}
-    stats = reader.cpu(CgroupPaths.of({name: CgroupPath(path) for name, path in paths.items()}))
-    assert (CpuMax(50000, 100000), *expected) == (stats.max, stats.usage, stats.used)
+    own = CgroupPaths.of({name: CgroupPath(path) for name, path in paths.items()})
+    assert (CpuMax(50000, 100000), expected) == (reader.cpu_max(own), reader.cpu(own))
 
 
 def test_cpu_without_cpuacct_and_without_v2(tmp_path: Path) -> None:
     """Where nothing counts CPU time, the limit is still known."""
     _write(tmp_path, {"unified/u/x": "", "cpu/c/cpu.cfs_quota_us": "7", "cpu/c/cpu.cfs_period_us": "7"})
     reader = _open(tmp_path, {"cpu": ("cpu",)}, v2=True)
-    stats = reader.cpu(CgroupPaths.of({"cpu": CgroupPath("/c")}))
-    assert (CpuMax(7, 7), CpuTime(0, 0)) == (stats.max, stats.usage)
+    paths = CgroupPaths.of({"cpu": CgroupPath("/c")})
+    assert (CpuMax(7, 7), CpuStats()) == (reader.cpu_max(paths), reader.cpu(paths))

@@ -16,6 +16,7 @@ from pylxcfs.cgroup.types import (
     Controller,
     ControllerUnavailable,
     CpuMax,
+    CpuStats,
     CpuTime,
     DeviceIo,
     DeviceNumber,
@@ -115,26 +116,32 @@ def test_cpu(tree: Tree) -> None:
         }
     )
     stats = reader.cpu(_at("/a/b"))
-    assert (CpuMax(200000, 200000), CpuTime(5, 4), None) == (stats.max, stats.usage, stats.used)
+    assert (CpuMax(200000, 200000), CpuStats({}, CpuTime(5, 4))) == (reader.cpu_max(_at("/a/b")), stats)
 
 
 @pytest.mark.parametrize("files", [{}, {"a/cpu.max": "max 100000\n"}])
 def test_no_quota(tree: Tree, files: dict[str, str]) -> None:
     """CPU time is there without a limit and without the controller."""
-    stats = tree(files | {"a/cpu.stat": "user_usec 5\nsystem_usec 4\n"}).cpu(_at("/a"))
-    assert (None, CpuTime(5, 4)) == (stats.max, stats.usage)
+    reader = tree(files | {"a/cpu.stat": "user_usec 5\nsystem_usec 4\n"})
+    assert (None, CpuStats({}, CpuTime(5, 4))) == (reader.cpu_max(_at("/a")), reader.cpu(_at("/a")))
 
 
-@pytest.mark.parametrize("name,text", [("cpu.stat", "user_usec 1\n"), ("cpu.max", "1\n"), ("cpu.max", "1 0")])
-def test_damaged_cpu(tree: Tree, name: str, text: str) -> None:
+def test_damaged_cpu_time(tree: Tree) -> None:
     """A damaged file is an error, not zeros."""
-    with pytest.raises(ParseError, match=f"a/{name}"):
-        tree({"a/cpu.stat": "user_usec 5\nsystem_usec 4\n", f"a/{name}": text}).cpu(_at("/a"))
+    with pytest.raises(ParseError, match="a/cpu.stat"):
+        tree({"a/cpu.stat": "user_usec 1\n"}).cpu(_at("/a"))
+
+
+@pytest.mark.parametrize("text", ["1\n", "1 0"])
+def test_damaged_quota(tree: Tree, text: str) -> None:
+    """A damaged limit is an error, not none."""
+    with pytest.raises(ParseError, match="a/cpu.max"):
+        tree({"a/cpu.max": text}).cpu_max(_at("/a"))
 
 
 def test_root_has_no_time_of_its_own(tree: Tree) -> None:
     """The root's CPU time is everybody's; it is nobody's use."""
-    assert CpuTime(0, 0) == tree({"cpu.stat": "user_usec 5\nsystem_usec 4\n"}).cpu(_at("/")).usage
+    assert CpuStats() == tree({"cpu.stat": "user_usec 5\nsystem_usec 4\n"}).cpu(_at("/"))
 
 
 def test_cpuset(tree: Tree) -> None:

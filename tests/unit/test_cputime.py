@@ -47,7 +47,7 @@ def test_hidden_time_goes_where_there_is_room() -> None:
 
 def test_unplaced_time_is_spread_evenly() -> None:
     """A kernel that knows only the sum gives each CPU the same share."""
-    ledger = open_ledger(Sample.of_total(10 * SECOND, CpuSet({0, 1}), CpuTime(4 * SECOND, 2 * SECOND), None))
+    ledger = open_ledger(Sample(10 * SECOND, CpuSet({0, 1}), {}, CpuTime(4 * SECOND, 2 * SECOND), None))
     assert shown(ledger) == {0: (2, 1, 7), 1: (2, 1, 7)}
 
 
@@ -69,9 +69,7 @@ def test_quota_above_the_visible_cpus() -> None:
 
 def test_splitting_loses_nothing() -> None:
     """Amounts that do not divide evenly are given out to the last microsecond."""
-    ledger = open_ledger(
-        Sample.of_total(1_000_001, CpuSet(range(3)), CpuTime(10, 1), CpuMax(33_333, 100_000))
-    )
+    ledger = open_ledger(Sample(1_000_001, CpuSet(range(3)), {}, CpuTime(10, 1), CpuMax(33_333, 100_000)))
     assert sum(time.user_usec for time in ledger.times.values()) == 10
     assert sum(time.system_usec for time in ledger.times.values()) == 1
     assert idle(ledger) == 1_000_001 * 33_333 // 100_000 - 11

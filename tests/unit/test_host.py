@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pylxcfs.host import HUGE_POOLS, HostReader, read_whole
+from pylxcfs.host import HUGE_POOLS, ONLINE, HostReader, read_whole
 from pylxcfs.hugepages import HugePool
 
 
@@ -69,7 +69,7 @@ def test_snapshot(roots: tuple[Path, Path]) -> None:
     """A snapshot has what was asked for and nothing else."""
     (roots[0] / "meminfo").write_text("m")
     (roots[0] / "stat").write_text("s")
-    snapshot = HostReader(*roots).snapshot(("meminfo",))
+    snapshot = HostReader(*roots).snapshot(("meminfo", ONLINE))
     assert (b"m", b"", (0, 1, 3)) == (snapshot.meminfo, snapshot.stat, snapshot.online)
     assert 0 < snapshot.boottime_usec
 
@@ -77,9 +77,9 @@ def test_snapshot(roots: tuple[Path, Path]) -> None:
 def test_hotplug(roots: tuple[Path, Path]) -> None:
     """A CPU that was switched on or off shows in the next snapshot."""
     reader = HostReader(*roots)
-    assert (0, 1, 3) == reader.snapshot(()).online
+    assert (0, 1, 3) == reader.snapshot((ONLINE,)).online
     (roots[1] / "devices/system/cpu/online").write_text("0-3\n")
-    assert (0, 1, 2, 3) == reader.snapshot(()).online
+    assert (0, 1, 2, 3) == reader.snapshot((ONLINE,)).online
 
 
 def test_huge_pools(roots: tuple[Path, Path]) -> None:
@@ -92,7 +92,7 @@ def test_huge_pools(roots: tuple[Path, Path]) -> None:
             (pool / name).write_text(f"{number}\n")
     reader = HostReader(*roots)
     assert {2 << 20: HugePool(3, 2, 1)} == reader.snapshot((HUGE_POOLS,)).huge_pools
-    assert {} == reader.snapshot(("meminfo",)).huge_pools
+    assert {} == reader.snapshot(("meminfo", ONLINE)).huge_pools
     (pool / "nr_hugepages").write_text("1\n")
     assert {2 << 20: HugePool(3, 2, 1), 1 << 30: HugePool(1, 0, 0)} == reader.snapshot(
         (HUGE_POOLS,)

@@ -31,7 +31,7 @@ class _Reader(V1Reader):
 
     def cpu(self, paths: CgroupPaths) -> CpuStats:
         del paths
-        return CpuStats(None, CpuTime(self.usage_usec, 0), None)
+        return CpuStats(unplaced=CpuTime(self.usage_usec, 0))
 
 
 class _World:

@@ -7,14 +7,14 @@ import pytest
 
 from pylxcfs.binds import CPU_DIRECTORY
 from pylxcfs.cgroup.types import Controller, Pressure
-from pylxcfs.host import HUGE_POOLS, HostSnapshot
+from pylxcfs.host import PARSED, HostSnapshot
 from pylxcfs.procfiles.table import VIRTUAL_FILES, Fallback, VirtualFile
 from pylxcfs.view import NOTHING_USED, ResourceView
 
 #: By name below /proc; the snapshot has an underscore for the slash.
 HOST_FILES = frozenset(
     {
-        *("meminfo", "cpuinfo", "stat", "uptime", "swaps", "diskstats", "loadavg", HUGE_POOLS),
+        *("meminfo", "cpuinfo", "stat", "uptime", "swaps", "diskstats", "loadavg", *PARSED),
         *(f"pressure/{resource.value}" for resource in Pressure),
     }
 )
@@ -39,18 +39,19 @@ class Poisoned(HostSnapshot):
 def test_renderer_touches_only_what_its_row_declares(row: VirtualFile, container: ResourceView) -> None:
     """A renderer reads no host file and no part of the container that its row does not declare."""
     files = {
-        name.replace("/", "_"): (PROC / name).read_bytes() for name in row.host_files if name != HUGE_POOLS
+        name.replace("/", "_"): (PROC / name).read_bytes() for name in row.host_files if name not in PARSED
     }
     declared = frozenset(name.replace("/", "_") for name in row.host_files)
     host = type("Allowed", (Poisoned,), {"declared": declared})(**files)
     view = ResourceView(
         container.uptime_usec,
-        container.memory_part if Controller.MEMORY in row.controllers else None,
-        container.cpu_part if {Controller.CPU, Controller.CPUSET} <= row.controllers else None,
-        container.io_part if Controller.IO in row.controllers else None,
-        container.load_part if row.needs_load else None,
-        container.pressure_part if row.pressure and Controller.PRESSURE in row.controllers else None,
-        container.slab_part if Controller.SLAB in row.controllers else None,
+        memory_part=container.memory_part if Controller.MEMORY in row.controllers else None,
+        cpu_part=container.cpu_part if row.needs_cpu_times else None,
+        cpus_part=container.cpus if {Controller.CPU, Controller.CPUSET} <= row.controllers else None,
+        io_part=container.io_part if Controller.IO in row.controllers else None,
+        load_part=container.load_part if row.needs_load else None,
+        pressure_part=container.pressure_part if Controller.PRESSURE in row.controllers else None,
+        slab_part=container.slab_part if Controller.SLAB in row.controllers else None,
     )
     assert row.render(view, host)
 
