@@ -128,14 +128,14 @@ def test_no_quota(tree: Tree, files: dict[str, str]) -> None:
 
 def test_damaged_cpu_time(tree: Tree) -> None:
     """A damaged file is an error, not zeros."""
-    with pytest.raises(ParseError, match="a/cpu.stat"):
+    with pytest.raises(ParseError, match=r"a/cpu\.stat"):
         tree({"a/cpu.stat": "user_usec 1\n"}).cpu(_at("/a"))
 
 
 @pytest.mark.parametrize("text", ["1\n", "1 0"])
 def test_damaged_quota(tree: Tree, text: str) -> None:
     """A damaged limit is an error, not none."""
-    with pytest.raises(ParseError, match="a/cpu.max"):
+    with pytest.raises(ParseError, match=r"a/cpu\.max"):
         tree({"a/cpu.max": text}).cpu_max(_at("/a"))
 
 
