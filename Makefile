@@ -1,7 +1,7 @@
 # make run    install what is missing, mount, serve in the foreground
 # make test   install what is missing, run all tests (PYTEST='-k meminfo -x' to choose)
 # make check  ruff and mypy
-# make bench  measure against lxcfs (BENCH='--cache-ttl 0' for options)
+# make bench  measure all targets beside lxcfs, and write docs/performance.md (BENCH='--rounds 3' for options)
 
 MOUNT_POINT ?= /var/lib/lxcfs
 PYTEST ?=
@@ -34,7 +34,7 @@ check: run-packages $(STAMP)
 	$(BIN)/mypy
 
 bench: test-packages $(STAMP)
-	$(BIN)/python -m benchmarks.compare $(BENCH)
+	$(BIN)/python -m benchmarks.performance $(BENCH)
 
 run-packages:
 	@scripts/install-packages $(RUN_PACKAGES)

@@ -150,9 +150,8 @@ def stop_on_signal(number: int, _frame: FrameType | None) -> None:
 def benchmark(options: argparse.Namespace, directory: Path) -> tuple[Summary, int]:
     """Start everything, measure, stop everything; return the medians and the number of throttled periods."""
     reader = compile_reader(directory)
-    pylxcfs = [sys.executable, "-m", "pylxcfs.cli", "--runtime-dir", str(directory)]
-    if options.cache_ttl is not None:
-        pylxcfs += ["--cache-ttl", str(options.cache_ttl)]
+    ttl = () if options.cache_ttl is None else ("--cache-ttl", str(options.cache_ttl))
+    pylxcfs = pylxcfs_command(directory, *ttl)
     name = f"pylxcfs-benchmark-{os.getpid()}"
     limits = Limits()
     # The container comes last: its mount namespace has a copy of what is mounted when it starts.
@@ -169,6 +168,13 @@ def benchmark(options: argparse.Namespace, directory: Path) -> tuple[Summary, in
     return {
         file: {daemon: one.summary() for daemon, one in of_file.items()} for file, of_file in samples.items()
     }, throttled
+
+
+def pylxcfs_command(directory: Path, *options: str) -> list[str]:
+    """Spell the command that runs pylxcfs with its own files below `directory`."""
+    runtime = directory / "run"
+    runtime.mkdir()
+    return [sys.executable, "-m", "pylxcfs.cli", "--runtime-dir", str(runtime), *options]
 
 
 def compile_reader(directory: Path) -> Path:
@@ -247,7 +253,9 @@ def workspace() -> Iterator[Path]:
 
 
 @contextmanager
-def running_daemon(name: str, command: Sequence[str], directory: Path) -> Iterator[Daemon]:
+def running_daemon(
+    name: str, command: Sequence[str], directory: Path, poll_seconds: float = POLL_SECONDS
+) -> Iterator[Daemon]:
     """Start a daemon and wait until its mount answers; stop it and unmount whatever happens."""
     mount_point = directory / name
     mount_point.mkdir()
@@ -263,13 +271,13 @@ def running_daemon(name: str, command: Sequence[str], directory: Path) -> Iterat
         )
     daemon = Daemon(name, process, mount_point)
     try:
-        wait_until_serving(daemon, log)
+        wait_until_serving(daemon, log, poll_seconds)
         yield daemon
     finally:
         stop(daemon)
 
 
-def wait_until_serving(daemon: Daemon, log: Path) -> None:
+def wait_until_serving(daemon: Daemon, log: Path, poll_seconds: float) -> None:
     """Wait until the mount answers a read."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
@@ -284,7 +292,7 @@ def wait_until_serving(daemon: Daemon, log: Path) -> None:
             with suppress(subprocess.TimeoutExpired):
                 if subprocess.run(command, capture_output=True, timeout=1, check=False).stdout:
                     return
-        time.sleep(POLL_SECONDS)
+        time.sleep(poll_seconds)
     raise BenchmarkError(f"{daemon.name} does not serve:\n{log.read_text().strip()}")
 
 

@@ -60,6 +60,11 @@ class Container:
             raise ContainerError(f"{command[0]} in the container: {reason}")
         return result.stdout
 
+    def start(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
+        """Start a command in the container's namespaces and cgroups; it ends with the container."""
+        enter = ("nsenter", f"--target={self.init_pid}", "--pid", "--mount", "--", *command)
+        return subprocess.Popen(_joining(self.groups, enter), stdout=subprocess.DEVNULL)
+
     def throttled_periods(self) -> int:
         """Count the periods in which the container hit its CPU quota."""
         for group in self.groups:

@@ -178,7 +178,7 @@ async def _obey(loop: Session, control: socket.socket, engine: Engine) -> _End:
 
 def _obey_view(word: bytes, engine: Engine) -> None:
     if word == HOST_VIEW and engine.content.show_host(on=True):
-        _log.warning("SIGUSR2: everybody sees the host, until the next SIGUSR2")
+        _log.info("SIGUSR2: everybody sees the host, until the next SIGUSR2")
     elif word == OWN_VIEW and engine.content.show_host(on=False):
         _log.info("SIGUSR2: containers see themselves again")
 

@@ -69,5 +69,5 @@ def test_toggle(start_daemon: Callable[..., Daemon], make_container: Callable[..
             assert all(container.read(file) for file in FILES)
             _toggle(daemon)
         assert (own[0], own) == (held_total(), look())
-    assert "warning: SIGUSR2: everybody sees the host" in daemon.log
+    assert "pylxcfs: SIGUSR2: everybody sees the host" in daemon.log
     daemon.stop()

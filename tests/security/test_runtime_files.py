@@ -35,6 +35,9 @@ _EXPECTED: Final = {
     "lock": 0o644,
     "load.json": 0o600,
     "ledgers": 0o600,
+    "status.socket": 0o600,
+    "binds.json": 0o600,
+    "binds.lock": 0o600,
     "passes": 0o700,
     "a pass": 0o600,
 }
@@ -49,7 +52,8 @@ def test_modes(start_daemon: StartDaemon, make_container: Callable[..., Containe
     assert reader.stdout is not None
     assert reader.stdout.readline() == "begun\n"
     container.read("loadavg")
-    wait_for("load averages are saved", (state / "load.json").exists)
+    for name in ("load.json", "binds.json"):
+        wait_for(f"{name} is written", (state / name).exists)
     modes = {}
     for path in (state, *state.rglob("*")):
         name = "a pass" if path.parent.name == "passes" else os.fspath(path.relative_to(state))
