@@ -383,7 +383,7 @@ def test_a_new_hierarchy_changes_nobody(
         while time.monotonic() < looked_at_again:
             history.check([("stat", container.read("stat"))])
     finally:
-        subprocess.run(["umount", where], check=True)
+        subprocess.run(["umount", "--lazy", where], check=True)
 
 
 def _spent(container: Container) -> int:
