@@ -39,7 +39,7 @@ _LINE: Final = re.compile(
 
 def _count(server_pid: int, summary: Path, work: Callable[[], object]) -> float:
     """Return how many system calls the server makes meanwhile, those that fail not counted."""
-    command = ["strace", "-f", "-c", "-o", summary, "-p", str(server_pid)]
+    command = ["strace", "-f", "-c", "-o", str(summary), "-p", str(server_pid)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as tracer:
         try:
             assert tracer.stderr is not None
@@ -65,7 +65,7 @@ def _count(server_pid: int, summary: Path, work: Callable[[], object]) -> float:
         ("diskstats", "0", 23),
     ],
 )
-def test_calls_per_read(
+def test_calls_per_read(  # noqa: PLR0913, PLR0917 - fixtures
     start_daemon: Callable[..., Daemon],
     make_cgroup: Callable[..., Cgroup],
     new_directory: Callable[[str], Path],
