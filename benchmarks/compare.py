@@ -52,10 +52,15 @@ class Daemon:
     process: psutil.Popen
     mount_point: Path
 
+    @property
+    def processes(self) -> list[psutil.Process]:
+        """The daemon and all that it has started."""
+        return [self.process, *self.process.children(recursive=True)]
+
     def cpu_seconds(self) -> float:
         """Sum the CPU time of the daemon with all its threads and child processes, also the reaped ones."""
         total = 0.0
-        for process in (self.process, *self.process.children(recursive=True)):
+        for process in self.processes:
             with suppress(psutil.NoSuchProcess):
                 total += sum(process.cpu_times()[:4])  # user, system, and both of reaped children
         return total
@@ -149,7 +154,7 @@ def stop_on_signal(number: int, _frame: FrameType | None) -> None:
 
 def benchmark(options: argparse.Namespace, directory: Path) -> tuple[Summary, int]:
     """Start everything, measure, stop everything; return the medians and the number of throttled periods."""
-    reader = compile_reader(directory)
+    reader = compile_program("reader", directory)
     ttl = () if options.cache_ttl is None else ("--cache-ttl", str(options.cache_ttl))
     pylxcfs = pylxcfs_command(directory, *ttl)
     name = f"pylxcfs-benchmark-{os.getpid()}"
@@ -177,13 +182,12 @@ def pylxcfs_command(directory: Path, *options: str) -> list[str]:
     return [sys.executable, "-m", "pylxcfs.cli", "--runtime-dir", str(runtime), *options]
 
 
-def compile_reader(directory: Path) -> Path:
-    """Compile ``reader.c``."""
-    reader = directory / "reader"
-    subprocess.run(
-        ["cc", "-O2", "-pthread", "-Wall", "-Wextra", "-o", str(reader), str(HERE / "reader.c")], check=True
-    )
-    return reader
+def compile_program(name: str, directory: Path) -> Path:
+    """Compile ``NAME.c`` into `directory`."""
+    program = directory / name
+    source = HERE / f"{name}.c"
+    subprocess.run(["cc", "-O2", "-pthread", "-Wall", "-Wextra", "-o", str(program), str(source)], check=True)
+    return program
 
 
 def find_lxcfs() -> str:
@@ -300,7 +304,7 @@ def stop(daemon: Daemon) -> None:
     """End the daemon, its children too, and take away a mount that it left."""
     alive: list[psutil.Process] = []
     if daemon.process.poll() is None:
-        alive = [daemon.process, *daemon.process.children(recursive=True)]
+        alive = daemon.processes
         daemon.process.terminate()
         _gone, alive = psutil.wait_procs(alive, timeout=STOP_SECONDS)
     for process in alive:
@@ -317,9 +321,9 @@ def mounts_below(directory: Path) -> list[Path]:
     return [point for point in reversed(points) if point.is_relative_to(directory)]
 
 
-def mean_ratio(summary: Summary) -> float:
-    """Compute the geometric mean of pylxcfs' p50 to lxcfs' over the judged files."""
-    return math.exp(statistics.fmean(math.log(ratio(summary, file, "p50_us")) for file in JUDGED_FILES))
+def mean_ratio(summary: Summary, value: str = "p50_us") -> float:
+    """Compute the geometric mean of pylxcfs' value to lxcfs' over the judged files."""
+    return math.exp(statistics.fmean(math.log(ratio(summary, file, value)) for file in JUDGED_FILES))
 
 
 def ratio(summary: Summary, file: str, value: str) -> float:

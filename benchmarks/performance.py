@@ -5,14 +5,14 @@ is missed.
 """
 
 import argparse
-import math
+import os
 import platform
 import signal
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,9 +21,10 @@ from typing import Final
 import psutil
 
 from benchmarks import compare
-from benchmarks.compare import LXCFS, PYLXCFS, BenchmarkError, Daemon, Summary, ratio
+from benchmarks.compare import LXCFS, PYLXCFS, BenchmarkError, Summary, ratio
 from benchmarks.container import Container, ContainerError, Limits, running_container
 from benchmarks.plot import bars
+from pylxcfs.ctl.texttable import align
 
 _DOCS: Final = Path(__file__).resolve().parents[1] / "docs"
 _MARK: Final = "<!-- make bench -->\n"
@@ -34,7 +35,6 @@ _PACE_MILLISECONDS: Final = 1000
 _FRESH: Final = 40
 _STARTS: Final = 7
 _MIB: Final = 1 << 20
-_SHORT_LIMITS: Final = Limits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ def _measure(options: argparse.Namespace, directory: Path) -> Report:
         Row("4 readers, reads/s: meminfo", 2.5, ratio(crowded, "meminfo", "reads_per_second"), at_least=True),
         Row("… uptime", 1.5, ratio(crowded, "uptime", "reads_per_second"), at_least=True),
         Row("4 readers, p99: the slowest file", 1.0, _worst(crowded, "p99_us")),
-        Row("CPU time per read, cached", 0.5, _mean(cached, "cpu_seconds_per_100k_reads")),
+        Row("CPU time per read, cached", 0.5, compare.mean_ratio(cached, "cpu_seconds_per_100k_reads")),
         *_crowd_rows(directory, uncached),
         Row("from exec to serving, median", 0.4, _start_seconds(directory), "s"),
     ]
@@ -130,16 +130,11 @@ def _worst(summary: Summary, value: str) -> float:
     return max(ratio(summary, file, value) for file in compare.JUDGED_FILES)
 
 
-def _mean(summary: Summary, value: str) -> float:
-    ratios = [ratio(summary, file, value) for file in compare.JUDGED_FILES]
-    return math.exp(statistics.fmean(map(math.log, ratios)))
-
-
 def _first_read(directory: Path) -> float:
     """Return the ratio of how long the very first read takes that a container and its process do."""
     where = directory / "first"
     where.mkdir()
-    reader = compare.compile_reader(where)
+    reader = compare.compile_program("reader", where)
     taken: dict[str, list[float]] = {LXCFS: [], PYLXCFS: []}
     with (
         compare.running_daemon(LXCFS, [compare.find_lxcfs()], where) as lxcfs,
@@ -147,7 +142,7 @@ def _first_read(directory: Path) -> float:
     ):
         for number in range(_FRESH):
             daemons = (lxcfs, pylxcfs) if number % 2 else (pylxcfs, lxcfs)
-            with running_container(f"pylxcfs-benchmark-{psutil.Process().pid}", _SHORT_LIMITS) as container:
+            with running_container(f"pylxcfs-benchmark-{os.getpid()}", Limits()) as container:
                 for daemon in daemons:
                     seen = compare.read(container, reader, daemon.mount_point / "proc/meminfo", 1, 1)
                     taken[daemon.name].append(seen["p50_us"])
@@ -158,21 +153,18 @@ def _crowd_rows(directory: Path, uncached: Summary) -> Iterator[Row]:
     """Measure many containers: reading once a second, and then only living."""
     where = directory / "crowd"
     where.mkdir()
-    pacer = where / "pacer"
-    source = Path(__file__).with_name("pacer.c")
-    subprocess.run(["cc", "-O2", "-Wall", "-Wextra", "-o", str(pacer), str(source)], check=True)
+    pacer = compare.compile_program("pacer", where)
     with (
         compare.running_daemon(PYLXCFS, compare.pylxcfs_command(where), where) as daemon,
         _crowd() as containers,
     ):
         paths = [str(daemon.mount_point / "proc" / file) for file in FILES]
-        with _pacers(containers, [str(pacer), str(_PACE_MILLISECONDS), *paths]) as stop:
+        with _pacers(containers, [str(pacer), str(_PACE_MILLISECONDS), *paths]):
             time.sleep(3 * _PACE_MILLISECONDS / 1000)  # Until all have been read once, and are known.
             before, began = daemon.cpu_seconds(), time.monotonic()
             time.sleep(_CROWD_SECONDS)
             spent, lasted = daemon.cpu_seconds() - before, time.monotonic() - began
-            resident = _resident(daemon)
-            stop()
+            resident = sum(process.memory_info().rss for process in daemon.processes)
         # Each container's load is followed for a while after somebody has asked for it.
         before, began = daemon.cpu_seconds(), time.monotonic()
         time.sleep(_CROWD_SECONDS)
@@ -190,30 +182,21 @@ def _crowd_rows(directory: Path, uncached: Summary) -> Iterator[Row]:
 
 @contextmanager
 def _crowd() -> Iterator[list[Container]]:
-    name = f"pylxcfs-benchmark-{psutil.Process().pid}"
+    name = f"pylxcfs-benchmark-{os.getpid()}"
     with ExitStack() as stack:
-        yield [stack.enter_context(running_container(f"{name}-{n}", _SHORT_LIMITS)) for n in range(_CROWD)]
+        yield [stack.enter_context(running_container(f"{name}-{n}", Limits())) for n in range(_CROWD)]
 
 
 @contextmanager
-def _pacers(containers: Sequence[Container], command: Sequence[str]) -> Iterator[Callable[[], None]]:
+def _pacers(containers: Sequence[Container], command: Sequence[str]) -> Iterator[None]:
     processes = [container.start(command) for container in containers]
-
-    def stop() -> None:
+    try:
+        yield
+    finally:
         for process in processes:
             process.kill()
         for process in processes:
             process.wait()
-
-    try:
-        yield stop
-    finally:
-        stop()
-
-
-def _resident(daemon: Daemon) -> int:
-    processes = (daemon.process, *daemon.process.children(recursive=True))
-    return sum(process.memory_info().rss for process in processes)
 
 
 def _start_seconds(directory: Path) -> float:
@@ -231,9 +214,7 @@ def _start_seconds(directory: Path) -> float:
 def _table(rows: Sequence[Row]) -> str:
     head = ("target", "bound", "measured", "")
     cells = [head, *(row.cells for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in cells]
-    return "\n".join(lines) + "\n"
+    return "".join(f"{line}\n" for line in align(cells))
 
 
 def _write_docs(report: Report) -> None:

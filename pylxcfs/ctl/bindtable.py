@@ -5,12 +5,10 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Final
 
-from pylxcfs.binds import DEFAULT_MOUNT_POINT
 from pylxcfs.ctl.texttable import align
-from pylxcfs.ctl.whichdaemon import add_fsname, add_runtime_dir
+from pylxcfs.ctl.whichdaemon import add_fsname, add_mount_point, add_runtime_dir
 from pylxcfs.reattach.actions import Action, Outcome, Request, summary
 from pylxcfs.reattach.survey import State
 
@@ -26,13 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--dry-run", action="store_true", help="only say what would be done")
     parser.add_argument("--json", action="store_true", help="as a JSON list, binds without trouble included")
-    parser.add_argument(
-        "--mount-point",
-        metavar="DIR",
-        type=Path,
-        default=Path(DEFAULT_MOUNT_POINT),
-        help="where pylxcfs serves (default: %(default)s)",
-    )
+    add_mount_point(parser)
     add_runtime_dir(parser, ", where detached binds are remembered")
     add_fsname(parser)
 

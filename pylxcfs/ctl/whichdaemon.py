@@ -3,7 +3,19 @@
 import argparse
 from pathlib import Path
 
+from pylxcfs.binds import DEFAULT_MOUNT_POINT
 from pylxcfs.config import DEFAULT_RUNTIME_DIR
+
+
+def add_mount_point(parser: argparse.ArgumentParser) -> None:
+    """Declare ``--mount-point``."""
+    parser.add_argument(
+        "--mount-point",
+        metavar="DIR",
+        type=Path,
+        default=Path(DEFAULT_MOUNT_POINT),
+        help="where pylxcfs serves (default: %(default)s)",
+    )
 
 
 def add_runtime_dir(parser: argparse.ArgumentParser, purpose: str = "") -> None:

@@ -255,8 +255,8 @@ def _clear_fuse_mounts(path: Path, real: Path) -> None:
     raise StartupError(f"mount point {path} has more than {_MAX_STACKED} stale mounts")
 
 
-def ask(path: Path, *files: str) -> int | None:
-    """Return the errno of the file system at `path`, 0 for none; None if it does not answer.
+def ask(path: Path, *files: str, seconds: float = _ANSWER_SECONDS) -> int | None:
+    """Return the errno of the file system at `path`, 0 for none; None if it does not answer in time.
 
     With `files`, relative to `path`, also of reading from them.
     """
@@ -267,7 +267,7 @@ def ask(path: Path, *files: str) -> int | None:
     # SIGKILL, and whoever waits for it could not exit.
     child = subprocess.Popen([sys.executable, "-ISc", _PROBE, path, *files], stdin=subprocess.DEVNULL)  # noqa: S603 - ours
     try:
-        return child.wait(_ANSWER_SECONDS)
+        return child.wait(seconds)
     except subprocess.TimeoutExpired:
         child.kill()
         # Gone at once, unless the server had taken its request.
