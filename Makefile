@@ -1,6 +1,7 @@
 # make run    install what is missing, mount, serve in the foreground
 # make test   install what is missing, run all tests (PYTEST='-k meminfo -x' to choose)
 # make check  ruff and mypy
+# make fuzz   the fuzz tests with other bytes each time, and fifty times as many (some twenty minutes)
 # make bench  measure all targets beside lxcfs, and write docs/performance.md (BENCH='--rounds 3' for options)
 
 MOUNT_POINT ?= /var/lib/lxcfs
@@ -15,7 +16,7 @@ RUN_PACKAGES := python3-venv gcc libc6-dev python3-dev
 TEST_PACKAGES := $(RUN_PACKAGES) ca-certificates docker.io busybox-static debootstrap lxcfs htop procps util-linux strace user-mode-linux \
     qemu-system-x86 virtiofsd kmod tmux nodejs default-jre-headless systemd
 
-.PHONY: run test check bench run-packages test-packages
+.PHONY: run test check fuzz bench run-packages test-packages
 
 run: run-packages $(STAMP)
 	@mkdir -p $(MOUNT_POINT)
@@ -32,6 +33,9 @@ check: run-packages $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+fuzz: test-packages $(STAMP)
+	$(BIN)/pytest --hypothesis-profile=fuzz tests/fuzz $(PYTEST)
 
 bench: test-packages $(STAMP)
 	$(BIN)/python -m benchmarks.performance $(BENCH)

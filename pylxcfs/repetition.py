@@ -3,40 +3,57 @@
 import logging
 import time
 from collections import OrderedDict
+from dataclasses import dataclass, field
 from typing import Final
 
 _INTERVAL_SECONDS: Final = 10.0
+#: What differs in a name or a number only: enough to see the pattern, too little to fill a disk.
+_MOST_OF_A_KIND: Final = 5
 _MOST_REMEMBERED: Final = 256
 
 
-class RepetitionFilter(logging.Filter):
-    """Lets an identical warning or error through once in ten seconds, and tells how many were left out.
+@dataclass(slots=True)
+class _Kind:
+    """What was said of one kind in one interval."""
 
-    Identical are those with the same words, and the same exception from the same line.
+    since: float
+    words: set[str] = field(default_factory=set)
+    left_out: int = 0
+
+
+class RepetitionFilter(logging.Filter):
+    """Lets five warnings or errors of a kind through in ten seconds, and tells how many were left out.
+
+    Of one kind are those from the same logger with the same format, and with the same exception from the same
+    line. The same words are let through once.
     """
 
     def __init__(self) -> None:
         """Begin with nothing said."""
         super().__init__()
-        #: What was said → when last, and how often it was left out since.
-        self._said: OrderedDict[tuple[object, ...], tuple[float, int]] = OrderedDict()
+        self._kinds: OrderedDict[tuple[object, ...], _Kind] = OrderedDict()
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Tell whether to log this; called with the handler's lock held."""
         if record.levelno < logging.WARNING:
             return True
-        key = (record.name, record.getMessage(), *_place(record))
+        key = (record.name, record.msg, *_place(record))
         now = time.monotonic()
-        said_at, left_out = self._said.get(key, (-_INTERVAL_SECONDS, 0))
-        if now - said_at < _INTERVAL_SECONDS:
-            self._said[key] = (said_at, left_out + 1)
+        kind = self._kinds.get(key)
+        left_out = 0
+        if kind is None or now - kind.since >= _INTERVAL_SECONDS:
+            left_out = kind.left_out if kind else 0
+            kind = self._kinds[key] = _Kind(now)
+            self._kinds.move_to_end(key)
+            if len(self._kinds) > _MOST_REMEMBERED:
+                self._kinds.popitem(last=False)
+        words = record.getMessage()
+        if words in kind.words or len(kind.words) >= _MOST_OF_A_KIND:
+            kind.left_out += 1
             return False
-        self._said[key] = (now, 0)
-        self._said.move_to_end(key)
-        if len(self._said) > _MOST_REMEMBERED:
-            self._said.popitem(last=False)
+        kind.words.add(words)
         if left_out:
-            record.msg, record.args = f"{record.getMessage()} ({left_out} more like it before)", None
+            record.msg, record.args = f"{words} ({left_out} more like it before)", None
         return True
 
 

@@ -59,6 +59,20 @@ def test_identical_warnings(log: _Log) -> None:
     ] == log.text.splitlines()
 
 
+def test_warnings_of_a_kind(log: _Log) -> None:
+    """What differs in a number only is logged five times in ten seconds; another format is another kind."""
+    for number in range(1000):
+        log.logger.warning("container %d is odd", number)
+    log.logger.warning("another thing: %d", 1)
+    log.now += 10
+    log.logger.warning("container %d is odd", 7)
+    assert [
+        *(f"container {number} is odd" for number in range(5)),
+        "another thing: 1",
+        "container 7 is odd (995 more like it before)",
+    ] == log.text.splitlines()
+
+
 def test_identical_exceptions(log: _Log) -> None:
     """The same exception from the same line has one traceback, another one its own."""
     for text in ("x", "x", "y"):
@@ -73,6 +87,6 @@ def test_identical_exceptions(log: _Log) -> None:
 def test_memory_is_bounded(log: _Log) -> None:
     """However many different warnings there are, few are remembered."""
     for number in range(10_000):
-        log.logger.warning("%d", number)
-    assert 256 == len(log.repetition._said)
+        log.logger.warning(f"{number}")  # noqa: G004 - so that each is of a kind of its own
+    assert 256 == len(log.repetition._kinds)
     assert 10_000 == len(log.text.splitlines())
