@@ -1,4 +1,4 @@
-"""A container without a container runtime: limited cgroup v1 groups, a new pid and mount namespace."""
+"""A container without a container runtime: limited cgroups, a new pid and mount namespace."""
 
 import subprocess
 import time
@@ -29,16 +29,17 @@ class Limits:
     #: Of one CPU. More than the cpuset can use: the daemons have a quota to read, and no reader waits.
     cpu_percent: int = 200
 
-    def by_controller(self) -> Mapping[str, Mapping[str, str]]:
-        """Map controller to the files to write and their new content, in the order of writing."""
+    def files(self) -> Mapping[str, str]:
+        """Map files of v1 and of v2 to their content; each hierarchy has some of them."""
         period_us = 100_000
+        quota_us = period_us * self.cpu_percent // 100
         return {
-            "memory": {"memory.limit_in_bytes": str(self.memory_bytes)},
-            "cpuset": {"cpuset.cpus": self.cpus},
-            "cpu": {
-                "cpu.cfs_period_us": str(period_us),
-                "cpu.cfs_quota_us": str(period_us * self.cpu_percent // 100),
-            },
+            "memory.limit_in_bytes": str(self.memory_bytes),
+            "memory.max": str(self.memory_bytes),
+            "cpuset.cpus": self.cpus,
+            "cpu.cfs_period_us": str(period_us),
+            "cpu.cfs_quota_us": str(quota_us),
+            "cpu.max": f"{quota_us} {period_us}",
         }
 
 
@@ -74,18 +75,21 @@ class Container:
         return 0
 
 
-def v1_hierarchies() -> dict[Path, frozenset[str]]:
-    """Map the mount point of each mounted cgroup v1 hierarchy to its controllers (or ``name=...``)."""
-    found: dict[Path, frozenset[str]] = {}
-    seen: set[str] = set()
+def hierarchies() -> list[Path]:
+    """Return where each cgroup hierarchy is mounted, v2's with the controllers that we limit enabled."""
+    found: dict[str, Path] = {}
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         left, right = line.split(" - ", 1)
         kind, _source, options = right.split(" ", 2)
-        controllers = frozenset(options.split(",")) - {"rw", "ro", "xattr"}
-        if kind == "cgroup" and options not in seen:
-            seen.add(options)
-            found[Path(left.split()[4])] = controllers
-    return found
+        if kind in {"cgroup", "cgroup2"}:
+            found.setdefault(f"{kind} {options}", Path(left.split()[4]))
+    for kind_and_options, root in found.items():
+        if kind_and_options.startswith("cgroup2 "):
+            there = {"cpu", "cpuset", "memory"}.intersection(
+                (root / "cgroup.controllers").read_text().split()
+            )
+            (root / "cgroup.subtree_control").write_text(" ".join(f"+{controller}" for controller in there))
+    return list(found.values())
 
 
 @contextmanager
@@ -94,11 +98,11 @@ def running_container(name: str, limits: Limits) -> Iterator[Container]:
     groups: list[Path] = []
     init: subprocess.Popen[str] | None = None
     try:
-        for mount_point, controllers in v1_hierarchies().items():
-            groups.append(mount_point / name)
-            _make_group(groups[-1], controllers, limits)
+        for root in hierarchies():
+            groups.append(root / name)
+            _make_group(groups[-1], limits)
         if not groups:
-            raise ContainerError("no cgroup v1 hierarchy is mounted")
+            raise ContainerError("no cgroup hierarchy is mounted")
         # The cgroups come first: whatever the namespaces' first process does is already accounted to them.
         unshare = ("unshare", "--pid", "--mount", "--fork", "--kill-child", "--mount-proc")
         init = subprocess.Popen(
@@ -122,14 +126,14 @@ def _joining(groups: Sequence[Path], command: Sequence[str]) -> list[str]:
     return ["sh", "-c", _JOIN, "join", *map(str, groups), "--", *command]
 
 
-def _make_group(group: Path, controllers: frozenset[str], limits: Limits) -> None:
+def _make_group(group: Path, limits: Limits) -> None:
     group.mkdir()
-    if "cpuset" in controllers:  # nobody can join a cpuset without memory nodes
-        (group / "cpuset.mems").write_text((group.parent / "cpuset.mems").read_text())
-    for controller, files in limits.by_controller().items():
-        if controller in controllers:
-            for file, content in files.items():
-                (group / file).write_text(content)
+    inherited = group.parent / "cpuset.mems"
+    if inherited.exists():  # v1: nobody can join a cpuset without memory nodes
+        (group / "cpuset.mems").write_text(inherited.read_text())
+    for file, content in limits.files().items():
+        if (group / file).exists():
+            (group / file).write_text(content)
 
 
 def _remove_group(group: Path) -> None:

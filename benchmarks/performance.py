@@ -5,6 +5,7 @@ is missed.
 """
 
 import argparse
+import json
 import os
 import platform
 import signal
@@ -25,6 +26,7 @@ from benchmarks.compare import LXCFS, PYLXCFS, BenchmarkError, Summary, ratio
 from benchmarks.container import Container, ContainerError, Limits, running_container
 from benchmarks.plot import bars
 from pylxcfs.ctl.texttable import align
+from tests.machine.guest import run_in_guest
 
 _DOCS: Final = Path(__file__).resolve().parents[1] / "docs"
 _MARK: Final = "<!-- make bench -->\n"
@@ -34,6 +36,8 @@ _CROWD_SECONDS: Final = 15.0
 _PACE_MILLISECONDS: Final = 1000
 _FRESH: Final = 40
 _STARTS: Final = 7
+_UNIFIED_ROUNDS: Final = 3
+_UNIFIED_READS: Final = 300
 _MIB: Final = 1 << 20
 
 
@@ -121,6 +125,7 @@ def _measure(options: argparse.Namespace, directory: Path) -> Report:
         Row("4 readers, p99: the slowest file", 1.0, _worst(crowded, "p99_us")),
         Row("CPU time per read, cached", 0.5, compare.mean_ratio(cached, "cpu_seconds_per_100k_reads")),
         *_crowd_rows(directory, uncached),
+        *_unified_rows(directory),
         Row("from exec to serving, median", 0.4, _start_seconds(directory), "s"),
     ]
     return Report(rows, cached, uncached, crowded)
@@ -178,6 +183,20 @@ def _crowd_rows(directory: Path, uncached: Summary) -> Iterator[Row]:
     )
     yield Row(f"{_CROWD} containers that are followed: CPU time", 2.0, idle * 100, "% of a core")
     yield Row(f"{_CROWD} containers: memory of all processes", 60.0, resident / _MIB, "MiB")
+
+
+def _unified_rows(directory: Path) -> Iterator[Row]:
+    """Measure on a kernel with cgroup v2 alone, one CPU for reader and daemons."""
+
+    def compared(*options: str) -> Summary:
+        given = ("--json", "--rounds", str(_UNIFIED_ROUNDS), "--reads", str(_UNIFIED_READS), *options)
+        summary: Summary = json.loads(run_in_guest(directory, Path(compare.__file__), *given))["files"]
+        return summary
+
+    cached, uncached = compared(), compared("--cache-ttl", "0")
+    yield Row("cgroup v2, cached, p50: geometric mean over files", 0.40, compare.mean_ratio(cached))
+    yield Row("… the slowest file", 0.75, _worst(cached, "p50_us"))
+    yield Row("cgroup v2, rendered at each read, p50: the slowest file", 0.90, _worst(uncached, "p50_us"))
 
 
 @contextmanager

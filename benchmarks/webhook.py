@@ -73,9 +73,8 @@ class Connection(Protocol):
 
     socket: ssl.SSLSocket
 
-    @property
-    def is_free(self) -> bool:
-        """Whether another review can be sent now."""
+    def takes(self, size: int) -> bool:
+        """Tell whether another review of `size` bytes can be sent now."""
 
     def send(self, number: int, body: bytes) -> None:
         """Send a review."""
@@ -93,9 +92,9 @@ class Http1:
         self._number: int | None = None
         self._received = b""
 
-    @property
-    def is_free(self) -> bool:
-        """Whether nothing is under way."""
+    def takes(self, size: int) -> bool:
+        """Tell whether nothing is under way."""
+        del size
         return self._number is None
 
     def send(self, number: int, body: bytes) -> None:
@@ -131,10 +130,11 @@ class Http2:
         self._numbers: dict[int, int] = {}
         socket.sendall(self._h2.data_to_send())
 
-    @property
-    def is_free(self) -> bool:
-        """Whether the server takes another stream."""
-        return len(self._numbers) < 50  # hypercorn takes 100
+    def takes(self, size: int) -> bool:
+        """Tell whether the server takes another stream, and so much on its connection."""
+        return (
+            len(self._numbers) < 50 and self._h2.outbound_flow_control_window >= size
+        )  # hypercorn takes 100
 
     def send(self, number: int, body: bytes) -> None:
         """Send a review."""
@@ -190,7 +190,7 @@ def measure(connections: list[Connection], body: bytes, rate: float, seconds: fl
     while len(took) < total:
         now = time.perf_counter()
         while sent < total and start + sent / rate <= now:
-            free = next((connection for connection in connections if connection.is_free), None)
+            free = next((connection for connection in connections if connection.takes(len(body))), None)
             if free is None:
                 break
             free.send(sent, body)
