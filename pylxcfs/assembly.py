@@ -45,6 +45,7 @@ class Engine:
     features: Features
     #: The rows of the table that this kernel has a file for.
     files: tuple[VirtualFile, ...]
+    processes: Processes
     resolver: Resolver
     content: ContentService
     cpu_tree: HostTree
@@ -102,6 +103,7 @@ def assemble(
         files=files,
         versions=reader.versions,
         features=kernel_features(proc_root, hierarchies, processes, counts_tasks=stats is not None),
+        processes=processes,
         resolver=resolver,
         content=content,
         cpu_tree=cpu_tree,

@@ -117,11 +117,15 @@ def advance(ledger: Ledger, sample: Sample) -> Ledger:
 
 def _growth(before: CpuTime, now: CpuTime) -> CpuTime:
     """Return what a kernel counter gained; one that went back was reset and gained nothing."""
+    if now == before:
+        return _NOTHING  # most CPUs of a large machine
     return CpuTime(max(0, now.user_usec - before.user_usec), max(0, now.system_usec - before.system_usec))
 
 
 def _split(amount: int, weights: Sequence[int]) -> list[int]:
     """Split `amount` in proportion to `weights`, evenly where all are 0; the parts add up to it."""
+    if not amount:
+        return [0] * len(weights)
     whole = sum(weights)
     if not whole:
         weights, whole = [1] * len(weights), len(weights)

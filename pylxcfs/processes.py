@@ -16,7 +16,7 @@ from pylxcfs.cgroup.types import CgroupPaths, ParseError, TaskCounts
 from pylxcfs.host import read_whole
 from pylxcfs.personality import is_linux32
 from pylxcfs.starttime import parse_start_ticks
-from pylxcfs.taskstatus import parse_pids, parse_state
+from pylxcfs.taskstatus import parse_last_cpu, parse_pids, parse_state
 
 #: _IOR(0xb7, 0x7, pid_t) of <linux/nsfs.h>, since Linux 6.11: our number for a pid of that namespace.
 _NS_GET_TGID_FROM_PIDNS: Final = 0x8004B707
@@ -61,12 +61,7 @@ class Processes:
         running = blocked = total = 0
         for task in tasks:
             try:
-                # Below task/: /proc/TID/stat adds up the times of all threads of the process.
-                fd = os.open(f"{task}/task/{task}/stat", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._proc_fd)
-                try:
-                    state = parse_state(os.read(fd, _STAT_BYTES))
-                finally:
-                    os.close(fd)
+                state = parse_state(self._task_stat(task))
             except (OSError, ParseError):
                 continue
             total += 1
@@ -75,6 +70,10 @@ class Processes:
             elif state == _BLOCKED:
                 blocked += 1
         return TaskCounts(running, blocked, total)
+
+    def last_cpu(self, task: int) -> int:
+        """Return the processor that a task runs on, or last ran on; raises ParseError besides."""
+        return parse_last_cpu(self._task_stat(task))
 
     def find_inner_pid(self, tasks: Iterable[int], init_pid: int) -> int:
         """Return the first number that one of `tasks` has in the pid namespace of `init_pid`; else 1."""
@@ -89,6 +88,14 @@ class Processes:
         except (OSError, ParseError):
             pass
         return _INIT
+
+    def _task_stat(self, task: int) -> bytes:
+        # Below task/: /proc/TID/stat adds up the times of all threads of the process.
+        fd = os.open(f"{task}/task/{task}/stat", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._proc_fd)
+        try:
+            return os.read(fd, _STAT_BYTES)
+        finally:
+            os.close(fd)
 
     def _numbers(self, task: int) -> Sequence[int]:
         with self.hold(task) as process:

@@ -29,6 +29,7 @@ from pylxcfs.errors import StartupError
 from pylxcfs.features import describe, options
 from pylxcfs.fuse.connection import minor_at
 from pylxcfs.fuse.filesystem import FileSystem
+from pylxcfs.fuse.nearness import Nearness
 from pylxcfs.fuse.passes import Passes
 from pylxcfs.fuse.session import Session
 from pylxcfs.fuse.tree import Tree
@@ -95,7 +96,7 @@ def _run(config: Config, control: socket.socket, generation: int, arguments: Seq
     if device_fd is None:
         return 0
     passes = Passes(config.state_directory / "passes")
-    session = Session(device_fd)
+    session = Session(device_fd, Nearness(engine.processes.last_cpu))
     triggers = Triggers(engine.content, session) if config.psi_poll else None
     tree = Tree(engine.files, engine.cpu_tree, triggers=config.psi_poll)
     file_system = FileSystem(tree, engine.content, passes, triggers)

@@ -9,6 +9,8 @@ from typing import Final
 from pylxcfs.cgroup.types import ParseError
 
 _NSPID: Final = b"NSpid:"
+#: Field 39, counted from the first after the command's ")", the state.
+_PROCESSOR: Final = 39 - 3
 #: PID_MAX_LIMIT, include/linux/threads.h.
 _PID_MAX: Final = 1 << 22
 
@@ -20,6 +22,14 @@ def parse_state(stat: bytes) -> str:
     if not parenthesis or not fields:
         raise ParseError("/proc/PID/stat", stat)
     return chr(fields[0])
+
+
+def parse_last_cpu(stat: bytes) -> int:
+    """Return the processor that a task has last run on, from /proc/PID/stat; raises ParseError."""
+    try:
+        return int(stat[stat.rindex(b")") + 1 :].split()[_PROCESSOR])
+    except (ValueError, IndexError) as error:
+        raise ParseError("/proc/PID/stat", stat) from error
 
 
 def parse_pids(status: bytes) -> Sequence[int]:

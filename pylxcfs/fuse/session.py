@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol
 
+from pylxcfs.fuse.nearness import Nearness
 from pylxcfs.fuse.wire import (
     BUFFER_SIZE,
     OUT_HEADER,
@@ -52,9 +53,10 @@ class Session:
     itself, with `watch`, `unwatch` and `notify_poll`.
     """
 
-    def __init__(self, device_fd: int) -> None:
-        """Serve `device_fd`, a mounted /dev/fuse that does not block."""
+    def __init__(self, device_fd: int, nearness: Nearness | None = None) -> None:
+        """Serve `device_fd`, a mounted /dev/fuse that does not block, near its readers with `nearness`."""
         self._device_fd = device_fd
+        self._nearness = nearness
         self._wake_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._steps: deque[Callable[[], None]] = deque()
         self._stopping = False
@@ -133,6 +135,8 @@ class Session:
                 # Nobody can be answered. No kernel has ever sent one.
                 _log.warning("not answered: %s", error)
                 continue
+            if self._nearness is not None:
+                self._nearness.asked_by(request.pid)
             self._serve(answerer, request)
         return True
 

@@ -36,7 +36,7 @@ _EIO_FROM: Final = frozenset(
 
 
 def _state(daemon: Daemon) -> tuple[int, int]:
-    state = json.loads((daemon.pidfile.parent / "pylxcfs/supervisor.json").read_bytes())
+    state = daemon.state
     return state["server_pid"], state["generation"]
 
 

@@ -20,7 +20,7 @@ from pylxcfs.mountinfo import parse_mountinfo
 from pylxcfs.personality import is_linux32
 from pylxcfs.reattach.survey import find_binds
 from pylxcfs.starttime import parse_start_ticks
-from pylxcfs.taskstatus import parse_pids, parse_state
+from pylxcfs.taskstatus import parse_last_cpu, parse_pids, parse_state
 from tests.fuzz.damage import CAPTURES, MANY, damaged
 
 _MEMORY_STAT: Final = (CAPTURES / "linux-6.12-x86/cgroup-v2/memory.stat").read_bytes()
@@ -94,6 +94,7 @@ PARSERS: Final[Mapping[str, Parser]] = {
     "mountinfo": Parser(_mountinfo, (), (_MOUNTINFO,)),
     "start time": Parser(parse_start_ticks, ParseError, (_STAT,)),
     "state": Parser(parse_state, ParseError, (_STAT,)),
+    "processor": Parser(parse_last_cpu, ParseError, (_STAT,)),
     "numbers": Parser(parse_pids, ParseError, (_STATUS, b"Name:\tx\nNSpid:\t7\t1\n")),
     "personality": Parser(is_linux32, ParseError, (b"00000008\n",)),
     "trigger": Parser(parse_trigger, TriggerError, (b"some 200000 2000000", b"full 1 10000000\0")),

@@ -1,5 +1,6 @@
 """A daemon under test: started on a directory, known to serve, stopped with proof that nothing is left."""
 
+import json
 import os
 import signal
 import subprocess
@@ -8,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import psutil
 
@@ -71,6 +72,17 @@ class Daemon:
     def log(self) -> str:
         """What it has printed to stderr so far."""
         return self._log.read_text()
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What the supervisor tells of itself."""
+        state: dict[str, Any] = json.loads((self.pidfile.parent / "pylxcfs/supervisor.json").read_bytes())
+        return state
+
+    @property
+    def server_pid(self) -> int:
+        """The process that serves now."""
+        return int(self.state["server_pid"])
 
     def running(self) -> bool:
         """Tell whether the process still runs."""

@@ -4,7 +4,6 @@ Bounds are a quarter above what was counted when they were set: only a gross reg
 depends on the machine's mood is left out: looking for the next request in vain, waiting, saying alive.
 """
 
-import json
 import re
 import signal
 import subprocess
@@ -75,12 +74,11 @@ def test_calls_per_read(  # noqa: PLR0913, PLR0917 - fixtures
 ) -> None:
     """A read, from open to close, costs no more system calls than when this was written, and a quarter."""
     daemon = start_daemon("--cache-ttl", cache_ttl)
-    state = json.loads((daemon.pidfile.parent / "pylxcfs/supervisor.json").read_bytes())
     with container(daemon.proc, make_cgroup(Limits(memory=100 * MIB, cpus="0"))) as running:
 
         def read(times: int) -> str:
             return running.run(sys.executable, "-ISc", _READER, f"/proc/{file}", str(times))
 
         read(20)
-        calls = _count(state["server_pid"], new_directory("strace") / "summary", lambda: read(_READS))
+        calls = _count(daemon.server_pid, new_directory("strace") / "summary", lambda: read(_READS))
     assert calls / _READS <= most

@@ -1,0 +1,47 @@
+"""Which processor answers: that of a reader who asks again and again.
+
+On two processors, each request wakes one of them that has gone to sleep, while the other looks for the next
+request in vain. On one they take turns. Measured on two virtual processors, cached `uptime`: p50 81 → 56 us,
+the server's CPU time per read 85 → 37 us (docs/adr/0023-one-serving-thread.md).
+"""
+
+import contextlib
+import os
+from collections.abc import Callable
+from typing import Final
+
+from pylxcfs.cgroup.types import ParseError
+
+#: Some sixteen reads in a row by nobody else. To look and to move costs less than one read.
+_AGAIN_AND_AGAIN: Final = 64
+
+
+class Nearness:
+    """Moves the serving thread to its reader. Owned by that thread."""
+
+    def __init__(self, last_cpu: Callable[[int], int]) -> None:
+        """Find out by `last_cpu` where a task runs; it may raise OSError and ParseError."""
+        self._last_cpu = last_cpu
+        self._task = 0
+        self._requests = 0
+
+    def asked_by(self, task: int) -> None:
+        """Take note of a request; 0 is nobody: the kernel itself, or a task that is not to be seen."""
+        if task == self._task:
+            self._requests += 1
+            if self._requests >= _AGAIN_AND_AGAIN:
+                self._requests = 0
+                self._move_to(task)
+        elif task:
+            self._task, self._requests = task, 1
+
+    def _move_to(self, task: int) -> None:
+        """Go where `task` runs, if we may be there. The scheduler stays free to move us on."""
+        with contextlib.suppress(OSError, ParseError):
+            cpu = self._last_cpu(task)
+            allowed = os.sched_getaffinity(0)
+            if cpu in allowed:
+                try:
+                    os.sched_setaffinity(0, {cpu})
+                finally:
+                    os.sched_setaffinity(0, allowed)
