@@ -188,7 +188,7 @@ class Laboratory:
         ):
             assert probe.stdin is not None
             if self.layout == V1:
-                _count_requests(around, self.directory)
+                around.count_requests(self.directory)
             if configuration.background:
                 weight = {"cpu.shares": "2"} if self.layout == V1 else {"cpu.weight": "1"}
                 for file, value in weight.items():
@@ -199,16 +199,6 @@ class Laboratory:
                 yield subject
             finally:
                 probe.stdin.close()
-
-
-def _count_requests(group: Cgroup, directory: Path) -> None:
-    """Set a limit that is none: on v1, Linux 6.10 and later count a disk's requests from the first one on."""
-    device = directory.stat().st_dev
-    disk = Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}").resolve()
-    if (disk / "partition").exists():
-        disk = disk.parent
-    number = (disk / "dev").read_text().strip()
-    (group.path("blkio") / "blkio.throttle.write_bps_device").write_text(f"{number} {1 << 50}")
 
 
 @contextmanager

@@ -545,6 +545,7 @@ def test_fresh_container_has_every_file(make_container: MakeContainer, file: str
 def test_diskstats_counts_own_reads(make_container: MakeContainer, work_directory: Path) -> None:
     """Diskstats has a device once the container has written to it, with its own counts only."""
     container = make_container(Limits())
+    container.group.count_requests(work_directory)
     target = work_directory / "written"
     container.run("dd", "if=/dev/zero", f"of={target}", "bs=64k", "count=16", "oflag=direct")
 
