@@ -4,12 +4,12 @@ import errno
 import os
 import time
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import psutil
 
-from pylxcfs.cgroup.membership import container_paths, own_paths, shares_init_cgroup
+from pylxcfs.cgroup.membership import container_paths, own_paths, parse_membership, shares_init_cgroup
 from pylxcfs.cgroup.types import CgroupPaths, CgroupReader, Controller, ParseError
 from pylxcfs.loadstate import ContainerKey
 from pylxcfs.processes import PROCESS_GONE, Processes, is_alive
@@ -43,6 +43,8 @@ class _Known:
 
     container: Container
     init_pidfd: int
+    #: /proc/PID/cgroup of whoever asked, and of init: what says which container it is.
+    memberships: tuple[bytes, bytes]
     until: float
 
 
@@ -134,9 +136,30 @@ class Resolver:
             return self._resolve_host_process(pid)
         namespaces = (self._processes.namespace(pid, "mnt"), pid_namespace)
         known = self._by_namespaces.get(namespaces)
-        if known is not None and time.monotonic() < known.until and is_alive(known.init_pidfd):
-            return known.container
+        if known is not None and is_alive(known.init_pidfd):
+            if time.monotonic() < known.until:
+                return known.container
+            if self._is_still_so(pid, namespaces, known):
+                self._by_namespaces[namespaces] = replace(
+                    known, until=time.monotonic() + _RESOLVE_AGAIN_SECONDS
+                )
+                return self._intern(known.container)
         return self._resolve_member(pid)
+
+    def _is_still_so(self, pid: int, namespaces: tuple[int, int], known: _Known) -> bool:
+        """Tell whether to resolve `pid` would give the same again, at half the cost."""
+        try:
+            with self._processes.hold(pid) as caller:
+                same_caller = (caller.namespace("mnt"), caller.namespace("pid")) == namespaces
+                membership = caller.read("cgroup")
+            with self._processes.hold(known.container.init_pid) as init:
+                same_mounts = init.namespace("mnt") == namespaces[0]
+                init_membership = init.read("cgroup")
+        except PROCESS_GONE:
+            return False
+        same_memberships = (membership, init_membership) == known.memberships
+        # Alive after all that, so it was init which had this number.
+        return same_caller and same_mounts and same_memberships and is_alive(known.init_pidfd)
 
     def _resolve_host_process(self, pid: int) -> Container | None:
         """Services share the host's namespaces and differ in cgroup, so each is asked for its own."""
@@ -152,16 +175,21 @@ class Resolver:
     def _resolve_member(self, pid: int) -> Container:
         with self._processes.hold(pid) as caller:
             namespaces = (caller.namespace("mnt"), caller.namespace("pid"))
-            caller_paths = self._reader.known(caller.membership())
+            membership = caller.read("cgroup")
             init_pid = self._processes.find_init(caller)
             pidfd = os.pidfd_open(init_pid)
             try:
                 with self._processes.hold(init_pid) as init:
                     if init.namespace("pid") != namespaces[1]:
                         raise ProcessLookupError(errno.ESRCH, "init went away while it was looked for")
-                    init_paths = self._reader.known(init.membership())
+                    init_membership = init.read("cgroup")
                     init_mounts = init.namespace("mnt")
                     start_ticks = init.start_ticks()
+                caller_paths = self._parse(membership)
+                if init_membership == membership:
+                    init_membership, init_paths = membership, caller_paths
+                else:
+                    init_paths = self._parse(init_membership)
             except BaseException:
                 os.close(pidfd)
                 raise
@@ -169,13 +197,17 @@ class Resolver:
         container = self._intern(Container(paths, init_pid, start_ticks, in_host_pid_namespace=False))
         self._forget_namespaces(namespaces)
         if namespaces[0] == init_mounts and shares_init_cgroup(caller_paths, init_paths):
-            self._remember(namespaces, _Known(container, pidfd, time.monotonic() + _RESOLVE_AGAIN_SECONDS))
+            until = time.monotonic() + _RESOLVE_AGAIN_SECONDS
+            self._remember(namespaces, _Known(container, pidfd, (membership, init_membership), until))
         else:
             # Several containers share this pid namespace, or may: nothing cheaper than /proc/PID/cgroup tells
             # them apart for certain. Another mount namespace than init's may end before init does, and its
             # number be that of another container's.
             os.close(pidfd)
         return container
+
+    def _parse(self, membership: bytes) -> CgroupPaths:
+        return self._reader.known(parse_membership("/proc/PID/cgroup", membership))
 
     def _intern(self, container: Container) -> Container:
         """Return the one object for this container, so that caches can be keyed by it."""

@@ -167,6 +167,8 @@ class CgroupFiles:
 
     def known(self, paths: CgroupPaths) -> CgroupPaths:
         """Leave out hierarchies that are not ours to read: they come and go while we run."""
+        if all(name in self._roots for name, _ in paths):
+            return paths
         return CgroupPaths.of({name: path for name, path in paths if name in self._roots})
 
     def any_exists(self, paths: CgroupPaths) -> bool:
