@@ -4,7 +4,6 @@ The host's own text is rewritten line by line, so order, width and unit are this
 exactly one of three sets; a field in none is newer than this program, see `classify`.
 """
 
-import re
 from collections.abc import Callable, Mapping
 from enum import Enum
 from operator import attrgetter
@@ -13,8 +12,7 @@ from typing import Final
 from pylxcfs.host import HostSnapshot
 from pylxcfs.view import MemoryView, ResourceView
 
-# The first space is no part of the cell, or a number wider than the host's could touch its name.
-_LINE: Final = re.compile(rb"^([^:\n]+)(: ?)( *\d+)( kB)?$", re.MULTILINE)
+_UNIT: Final = b" kB"
 
 #: Field → bytes, or the number of pages where the field has no unit.
 COMPUTED: Final[Mapping[bytes, Callable[[MemoryView], int]]] = {
@@ -118,16 +116,22 @@ def classify(name: bytes) -> frozenset[Answer]:
 def render(view: ResourceView, host: HostSnapshot) -> bytes:
     """Return the host's meminfo with the container's numbers in place."""
     memory = view.memory
-
-    def rewrite(line: re.Match[bytes]) -> bytes:
-        name, colon, cell, unit = line.groups(b"")
+    lines = []
+    for line in host.meminfo.split(b"\n"):
+        name, _, cell = line.partition(b":")
+        has_unit = cell.endswith(_UNIT)
         compute = COMPUTED.get(name)
         if compute is not None:
-            value = compute(memory) >> 10 if unit else compute(memory)
-            return b"%b%b%*d%b" % (name, colon, len(cell), value, unit)
-        # A field that is not known passes through unless it is an amount of memory.
-        if name in HOST_WIDE or not (unit or name in ZEROED):
-            return line[0]
-        return b"%b%b%*d%b" % (name, colon, len(cell), 0, unit)
-
-    return _LINE.sub(rewrite, host.meminfo)
+            value = compute(memory)
+        elif name in HOST_WIDE or not (has_unit or name in ZEROED):
+            # A field that is not known passes through unless it is an amount of memory.
+            lines.append(line)
+            continue
+        else:
+            value = 0
+        # The first space is no part of the cell, or a number wider than the host's could touch its name.
+        if has_unit:
+            lines.append(b"%b: %*d kB" % (name, len(cell) - 1 - len(_UNIT), value >> 10))
+        else:
+            lines.append(b"%b: %*d" % (name, len(cell) - 1, value))
+    return b"\n".join(lines)
