@@ -13,16 +13,21 @@
 #include <time.h>
 #include <unistd.h>
 
-static void rest(long milliseconds)
+static void rest_until(struct timespec *due, long milliseconds)
 {
-	struct timespec time = {milliseconds / 1000, milliseconds % 1000 * 1000000};
-
-	nanosleep(&time, NULL);
+	due->tv_sec += milliseconds / 1000;
+	due->tv_nsec += milliseconds % 1000 * 1000000;
+	if (due->tv_nsec >= 1000000000) {
+		due->tv_nsec -= 1000000000;
+		due->tv_sec++;
+	}
+	clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, due, NULL);
 }
 
 int main(int argc, char **argv)
 {
 	static char buffer[1 << 17];
+	struct timespec due;
 	long milliseconds = argc > 2 ? atol(argv[1]) : 0;
 
 	if (milliseconds <= 0) {
@@ -31,7 +36,8 @@ int main(int argc, char **argv)
 	}
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	srand((unsigned int)time(NULL) ^ (unsigned int)(clock() << 8) ^ (unsigned int)getppid());
-	rest(rand() % milliseconds);
+	clock_gettime(CLOCK_MONOTONIC, &due);
+	rest_until(&due, rand() % milliseconds);
 	for (;;) {
 		for (int i = 2; i < argc; i++) {
 			int fd = open(argv[i], O_RDONLY | O_CLOEXEC);
@@ -44,6 +50,6 @@ int main(int argc, char **argv)
 				;
 			close(fd);
 		}
-		rest(milliseconds);
+		rest_until(&due, milliseconds);
 	}
 }
