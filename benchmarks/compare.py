@@ -268,6 +268,8 @@ def running_daemon(
         process = psutil.Popen(
             [*command, "-p", str(directory / f"{name}.pid"), str(mount_point)],
             cwd=HERE.parent,  # `-m pylxcfs.cli` then works in a checkout that is not installed
+            # An installed package has its byte code.
+            env={key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"},
             stdin=subprocess.DEVNULL,
             stdout=log_file,
             stderr=subprocess.STDOUT,

@@ -285,7 +285,7 @@ def _machine() -> str:
 
 def _lxcfs_version() -> str:
     done = subprocess.run([compare.find_lxcfs(), "--version"], capture_output=True, text=True, check=False)
-    return (done.stdout + done.stderr).split()[-1]
+    return (done.stdout + done.stderr).split()[-1].strip('"')
 
 
 if __name__ == "__main__":

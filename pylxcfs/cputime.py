@@ -8,7 +8,7 @@ microseconds, and every sum that is split is split without a remainder.
 Pure: a ledger is a value, `advance` returns the next one.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -86,10 +86,12 @@ def advance(ledger: Ledger, sample: Sample) -> Ledger:
     used = {cpu: _growth(ledger.used.get(cpu, _NOTHING), now) for cpu, now in sample.used.items()}
 
     own = [used.pop(cpu, _NOTHING) for cpu in visible]
+    user = [time.user_usec for time in own]
+    system = [time.system_usec for time in own]
     elsewhere = [*used.values(), _growth(ledger.unplaced, sample.unplaced)]
-    room = [max(0, elapsed - sum(time)) for time in own]
-    user = _add((time.user_usec for time in own), _split(sum(t.user_usec for t in elsewhere), room))
-    system = _add((time.system_usec for time in own), _split(sum(t.system_usec for t in elsewhere), room))
+    room = [max(0, elapsed - u - s) for u, s in zip(user, system, strict=True)]
+    user = _add(user, _split(sum([time.user_usec for time in elsewhere]), room))
+    system = _add(system, _split(sum([time.system_usec for time in elsewhere]), room))
 
     quota, period = sample.capacity
     remainder = ledger.remainder if period == ledger.period_usec else 0
@@ -99,13 +101,13 @@ def advance(ledger: Ledger, sample: Sample) -> Ledger:
     idle = _split(max(0, spare), room)
 
     shown = {**ledger.hidden, **ledger.times}
-    before = [shown.pop(cpu, _UNSEEN) for cpu in visible]
-    user = _add((time.user_usec for time in before), user)
-    system = _add((time.system_usec for time in before), system)
-    idle = _add((time.idle_usec for time in before), idle)
+    times = {}
+    for cpu, u, s, i in zip(visible, user, system, idle, strict=True):
+        before = shown.pop(cpu, _UNSEEN)
+        times[cpu] = CpuTimes(before.user_usec + u, before.system_usec + s, before.idle_usec + i)
     return Ledger(
         uptime_usec=sample.uptime_usec,
-        times=dict(zip(visible, map(CpuTimes, user, system, idle), strict=True)),
+        times=times,
         hidden=shown,
         used={**ledger.used, **sample.used},
         unplaced=sample.unplaced,
@@ -139,5 +141,5 @@ def _split(amount: int, weights: Sequence[int]) -> list[int]:
     return parts
 
 
-def _add(left: Iterable[int], right: Iterable[int]) -> list[int]:
+def _add(left: Sequence[int], right: Sequence[int]) -> list[int]:
     return [a + b for a, b in zip(left, right, strict=True)]
