@@ -3,7 +3,6 @@
 import logging
 import time
 from collections import OrderedDict
-from dataclasses import dataclass, field
 from typing import Final
 
 _INTERVAL_SECONDS: Final = 10.0
@@ -12,13 +11,13 @@ _MOST_OF_A_KIND: Final = 5
 _MOST_REMEMBERED: Final = 256
 
 
-@dataclass(slots=True)
 class _Kind:
-    """What was said of one kind in one interval."""
+    """What was said of one kind in one interval; not a dataclass, whose import costs the supervisor 1 MB."""
 
-    since: float
-    words: set[str] = field(default_factory=set)
-    left_out: int = 0
+    def __init__(self, since: float) -> None:
+        self.since = since
+        self.words: set[str] = set()
+        self.left_out = 0
 
 
 class RepetitionFilter(logging.Filter):
