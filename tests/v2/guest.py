@@ -245,6 +245,34 @@ def namespace_facts() -> dict[str, Any]:
     return facts
 
 
+def holder_facts() -> dict[str, Any]:
+    """Where a holder goes whose view of the hierarchy begins at a cgroup that may not hold processes."""
+    from pylxcfs.holder import _leave_cgroups  # noqa: PLC0415 - after the daemon was started
+
+    top = make(V2 / "runtime", cgroup__subtree_control="+memory")
+    own = make(top / "container")
+    hear, say = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            put(own / "cgroup.procs", os.getpid())
+            check(libc.unshare(CLONE_NEWNS))
+            check(libc.mount(None, b"/", None, 0x44000, None))  # MS_REC | MS_PRIVATE
+            view = Path("/run/view")
+            view.mkdir()
+            check(libc.mount(bytes(top), bytes(view), None, 0x1000, None))  # MS_BIND
+            check(libc.umount2(bytes(V2), 2))
+            check(libc.mount(bytes(view), bytes(V2), None, 0x2000, None))  # MS_MOVE
+            problem = _leave_cgroups()
+            os.write(say, json.dumps([problem, Path("/proc/self/cgroup").read_text()]).encode())
+        finally:
+            os._exit(0)
+    os.close(say)
+    problem, membership = json.loads(os.read(hear, 4096))
+    os.waitpid(child, 0)
+    return {"problem": problem, "membership": membership}
+
+
 def unified() -> dict[str, Any]:
     """Everything on cgroup v2."""
     daemon = start_daemon()
@@ -257,6 +285,7 @@ def unified() -> dict[str, Any]:
         "late": late_facts(),
         "high": high_facts(),
         "invariants": invariant_facts(),
+        "holder": holder_facts(),
         "daemon": stop_daemon(daemon),
         "namespace": namespace_facts(),
     }

@@ -225,6 +225,11 @@ def test_invariants_under_load(unified: Facts) -> None:
     assert 3 <= min(facts["different"][name] for name in changed), facts
 
 
+def test_holder_beside_the_container(unified: Facts) -> None:
+    """Where the top that it sees has controllers enabled, it goes to a group of its own below that."""
+    assert {"problem": "", "membership": "0::/runtime/pylxcfs-holder\n"} == unified["holder"]
+
+
 def test_daemon_in_a_cgroup_namespace(unified: Facts) -> None:
     """Through the host's mount a container beside ours is found; a mount of our own does not show it."""
     namespace = unified["namespace"]

@@ -7,7 +7,9 @@ from collections.abc import Iterable, Iterator
 from typing import cast
 
 import pytest
+import trio
 from hypercorn.typing import ASGIReceiveEvent, ASGISendEvent, HTTPScope
+from trio.testing import MockClock
 
 from pylxcfs.webhook import app
 from pylxcfs.webhook.app import Application
@@ -50,8 +52,11 @@ class _Exchange:
         return start["status"], b"".join(cast("bytes", message["body"]) for _, message in rest)
 
     async def _receive(self) -> ASGIReceiveEvent:
+        message = next(self._messages, None)
+        if message is None:
+            await trio.sleep_forever()
         self.received += 1
-        return cast("ASGIReceiveEvent", next(self._messages))
+        return cast("ASGIReceiveEvent", message)
 
     async def _send(self, event: ASGISendEvent) -> None:
         self.sent.append((self.received, cast("dict[str, object]", event)))
@@ -117,6 +122,20 @@ async def test_answer_waits_for_the_body(status: int, scope: dict[str, object]) 
     exchange = _Exchange([*pieces, _message(b"")], **scope)
     assert status == (await exchange.run(Metrics()))[0]
     assert [10, 10] == [received for received, _ in exchange.sent]
+
+
+async def test_client_that_stops_sending(autojump_clock: MockClock) -> None:
+    """It is not waited for: a connection costs memory, and the end of the program waits for it."""
+    exchange = _Exchange([_message(_BODY[:9], more=True)])
+    assert 408 == (await exchange.run(Metrics()))[0]
+    assert 10 == autojump_clock.current_time()
+
+
+async def test_rest_that_never_comes(autojump_clock: MockClock) -> None:
+    """The answer is given; the rest of a body far too large is not waited for without end."""
+    exchange = _Exchange([_message(bytes(1024**2), more=True)] * 70)
+    assert 413 == (await exchange.run(Metrics()))[0]
+    assert 10 == autojump_clock.current_time()
 
 
 async def test_endless_body() -> None:
