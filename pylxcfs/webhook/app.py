@@ -7,7 +7,6 @@ from enum import Enum, auto
 from http import HTTPStatus
 from typing import Final
 
-import trio
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope, Scope
 
 from pylxcfs.webhook import metrics
@@ -23,8 +22,6 @@ _LOG: Final = logging.getLogger(__name__)
 MOST_BODY_BYTES: Final = 8 * 1024**2
 #: Read, but not kept, before the answer: most clients look at it only when they have sent everything.
 _MOST_IGNORED_BYTES: Final = 64 * 1024**2
-#: API servers wait for an answer 30 s at most, 2 s by our manifests.
-_BODY_SECONDS: Final = 10
 _JSON: Final = b"application/json"
 _TEXT: Final = b"text/plain; charset=utf-8"
 
@@ -49,10 +46,8 @@ class _Unread(Enum):
 
     #: larger than any review
     TOO_LARGE = auto()
-    #: The client went away.
+    #: The client went away, or stopped sending.
     CUT = auto()
-    #: It stopped sending.
-    TOO_SLOW = auto()
 
 
 class _Body:
@@ -66,19 +61,6 @@ class _Body:
 
     async def read(self) -> bytes | _Unread:
         """Return it; of one that is too large, a bounded rest may be left."""
-        with trio.move_on_after(_BODY_SECONDS):
-            return await self._read()
-        # Nobody waits for the rest.
-        self.ended = True
-        return _Unread.TOO_SLOW
-
-    async def skip(self) -> None:
-        """Read to the end, and keep nothing: while nobody reads, the whole connection stands still."""
-        with trio.move_on_after(_BODY_SECONDS):
-            while not self.ended:
-                await self._next()
-
-    async def _read(self) -> bytes | _Unread:
         body = bytearray()
         size = 0
         while not self.ended and size <= _MOST_IGNORED_BYTES:
@@ -89,6 +71,11 @@ class _Body:
         if self._cut:
             return _Unread.CUT
         return bytes(body) if size <= MOST_BODY_BYTES else _Unread.TOO_LARGE
+
+    async def skip(self) -> None:
+        """Read to the end, and keep nothing: while nobody reads, the whole connection stands still."""
+        while not self.ended:
+            await self._next()
 
     async def _next(self) -> bytes:
         message = await self._receive()
@@ -151,9 +138,7 @@ class Application:
         route = self._routes.get((scope["scheme"], scope["path"]))
         try:
             if body is _Unread.CUT:
-                raise _Refusal(HTTPStatus.BAD_REQUEST, "the connection was closed")
-            if body is _Unread.TOO_SLOW:
-                raise _Refusal(HTTPStatus.REQUEST_TIMEOUT, f"not sent within {_BODY_SECONDS} s")
+                raise _Refusal(HTTPStatus.BAD_REQUEST, "the request has not come to its end")
             if route is None:
                 raise _Refusal(HTTPStatus.NOT_FOUND, "no such path")
             method, handler = route

@@ -17,6 +17,7 @@ from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import ASGIFramework, ASGIReceiveCallable, ASGIReceiveEvent, ASGISendCallable, Scope
 from hypercorn.utils import repr_socket_addr
 
 from pylxcfs.errors import StartupError
@@ -34,6 +35,8 @@ _LOG: Final = logging.getLogger(__name__)
 #: when the next review is under way.
 _IDLE_SECONDS: Final = 120
 _HANDSHAKE_SECONDS: Final = 10
+#: API servers wait for an answer 30 s at most, 2 s by our manifests.
+_REQUEST_SECONDS: Final = 10
 #: A review takes milliseconds; API servers wait 30 s at most.
 _FINISH_SECONDS: Final = 5
 
@@ -77,14 +80,27 @@ class _HypercornConfig(Config):
         return True
 
 
+async def call_in_time(
+    application: ASGIFramework, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
+) -> None:
+    """Have a request answered; who has not sent all of it in time is taken for a client that has gone."""
+    give_up_at = trio.current_time() + _REQUEST_SECONDS
+
+    async def receive_in_time() -> ASGIReceiveEvent:
+        with trio.move_on_at(give_up_at):
+            return await receive()
+        return {"type": "http.disconnect"}
+
+    await application(scope, receive_in_time, send)
+
+
 async def _serve_connection(
     application: Application, config: Config, context: WorkerContext, stream: trio.abc.Stream
 ) -> None:
     """Serve it until it ends; an error of hypercorn's in one of them is not the end of all."""
+    tls_stream = cast("trio.SSLStream[trio.SocketStream]", stream)
     try:
-        await TCPServer(
-            ASGIWrapper(application), config, context, {}, cast("trio.SSLStream[trio.SocketStream]", stream)
-        )
+        await TCPServer(ASGIWrapper(partial(call_in_time, application)), config, context, {}, tls_stream)
     except* Exception as group:  # noqa: BLE001 - whatever a client can provoke
         error: BaseException = group
         while isinstance(error, BaseExceptionGroup):

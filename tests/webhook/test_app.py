@@ -17,6 +17,7 @@ from pylxcfs.webhook.logs import JsonFormatter
 from pylxcfs.webhook.metrics import Metrics
 from pylxcfs.webhook.patch import Decision
 from pylxcfs.webhook.review import Review
+from pylxcfs.webhook.server import call_in_time
 from pylxcfs.webhook.settings import Settings
 from tests.webhook.pods import pod
 from tests.webhook.reviews import patch_of, review
@@ -45,7 +46,7 @@ class _Exchange:
     async def run(self, metrics: Metrics) -> tuple[int, bytes]:
         """Return status and body."""
         application = Application(Settings(), metrics, clock=lambda: 0.0, unready=str)
-        await application(cast("HTTPScope", self._scope), self._receive, self._send)
+        await call_in_time(application, cast("HTTPScope", self._scope), self._receive, self._send)
         (_, start), *rest = self.sent
         assert isinstance(start["status"], int)
         assert [True] * (len(rest) - 1) + [False] == [message["more_body"] for _, message in rest]
@@ -91,6 +92,20 @@ async def test_error_of_ours(monkeypatch: pytest.MonkeyPatch, caplog: pytest.Log
     assert "horse" not in json.dumps(lines)
 
 
+async def test_client_that_stops_sending(autojump_clock: MockClock) -> None:
+    """It is not waited for without end: a connection costs memory, and delays the program's end."""
+    exchange = _Exchange([_message(_BODY[:9], more=True)])
+    status, _ = await exchange.run(Metrics())
+    assert (400, 10) == (status, autojump_clock.current_time())
+
+
+async def test_rest_that_never_comes(autojump_clock: MockClock) -> None:
+    """The answer is given; the rest of a body far too large is not waited for without end."""
+    exchange = _Exchange([_message(bytes(1024**2), more=True)] * 70)
+    status, _ = await exchange.run(Metrics())
+    assert (413, 10) == (status, autojump_clock.current_time())
+
+
 async def test_pieces() -> None:
     """A body arrives in as many pieces as it likes."""
     pieces = [_message(_BODY[start : start + 100], more=True) for start in range(0, len(_BODY), 100)]
@@ -122,20 +137,6 @@ async def test_answer_waits_for_the_body(status: int, scope: dict[str, object]) 
     exchange = _Exchange([*pieces, _message(b"")], **scope)
     assert status == (await exchange.run(Metrics()))[0]
     assert [10, 10] == [received for received, _ in exchange.sent]
-
-
-async def test_client_that_stops_sending(autojump_clock: MockClock) -> None:
-    """It is not waited for: a connection costs memory, and the end of the program waits for it."""
-    exchange = _Exchange([_message(_BODY[:9], more=True)])
-    assert 408 == (await exchange.run(Metrics()))[0]
-    assert 10 == autojump_clock.current_time()
-
-
-async def test_rest_that_never_comes(autojump_clock: MockClock) -> None:
-    """The answer is given; the rest of a body far too large is not waited for without end."""
-    exchange = _Exchange([_message(bytes(1024**2), more=True)] * 70)
-    assert 413 == (await exchange.run(Metrics()))[0]
-    assert 10 == autojump_clock.current_time()
 
 
 async def test_endless_body() -> None:
