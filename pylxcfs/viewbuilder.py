@@ -74,7 +74,8 @@ class ViewBuilder:
     def forget(self, container: Container) -> None:
         """Drop what is kept for `container`."""
         self._ledgers.pop(container, None)
-        if self._file is not None:
+        # One that was looked up anew, as its cgroup was made anew, goes on with the same file.
+        if self._file is not None and all(other.key != container.key for other in self._ledgers):
             self._file.forget(container.key)
         self._tracker.forget(container)
 

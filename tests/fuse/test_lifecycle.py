@@ -12,6 +12,7 @@ import pytest
 from tests.machine.cgroups import hierarchies
 from tests.machine.daemon import Daemon, Run, pylxcfs_command, run_to_end
 from tests.machine.mounts import mounts_under
+from tests.machine.waiting import wait_for
 
 NewDirectory = Callable[[str], Path]
 StartDaemon = Callable[..., Daemon]
@@ -258,5 +259,6 @@ def test_start_is_logged(start_daemon: StartDaemon) -> None:
     assert options in lines
     (kernel,) = (line for line in lines if line.startswith("pylxcfs: kernel: "))
     assert "time per cpu yes" in kernel
-    assert f"pylxcfs: serving {daemon.mount_point}" == lines[-1]
+    serving = f"pylxcfs: serving {daemon.mount_point}"
+    wait_for("it says that it serves", lambda: daemon.log.splitlines()[-1] == serving, alive=daemon.running)
     daemon.stop()

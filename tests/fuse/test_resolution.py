@@ -1,6 +1,8 @@
 """Who asks is looked at again once a second, and what has changed meanwhile counts."""
 
+import os
 from collections.abc import Callable
+from pathlib import Path
 
 import psutil
 import pytest
@@ -8,22 +10,26 @@ import pytest
 from pylxcfs.assembly import Engine, assemble
 from pylxcfs.config import ViewConfig
 from pylxcfs.containers import Resolver
+from pylxcfs.ledgerfile import LedgerFile
+from pylxcfs.loadstate import read_boot_id
 from pylxcfs.procfiles.table import VIRTUAL_FILES
 from tests.machine.cgroups import MIB, Cgroup, Limits
 from tests.machine.container import Container
 from tests.machine.readings import meminfo
 from tests.machine.waiting import wait_for
 
-_MEMINFO = next(file for file in VIRTUAL_FILES if file.path == "proc/meminfo")
+_MEMINFO, _STAT = (
+    next(file for file in VIRTUAL_FILES if file.path == path) for path in ("proc/meminfo", "proc/stat")
+)
 
 
 @pytest.fixture
-def engine(monkeypatch: pytest.MonkeyPatch) -> Engine:
-    """Return an engine for which a second has always passed."""
+def engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Engine:
+    """Return an engine for which a second has always passed; its ledgers are in `tmp_path`."""
     monkeypatch.setattr("pylxcfs.containers._RESOLVE_AGAIN_SECONDS", 0.0)
     # A socket that nobody would close.
     monkeypatch.setattr("pylxcfs.assembly._open_cgroup_stats", lambda: None)
-    return assemble(ViewConfig(cache_ttl_seconds=0))
+    return assemble(ViewConfig(cache_ttl_seconds=0), ledgers=tmp_path / "ledgers")
 
 
 def _total_mib(engine: Engine, container: Container) -> int:
@@ -84,3 +90,28 @@ def test_nothing_is_found_anew_where_nothing_has_changed(
     monkeypatch.setattr(Resolver, "_resolve_member", count)
     known = {id(engine.resolver.resolve(container.init_pid)) for _ in range(10)}
     assert (1, [container.init_pid]) == (len(known), found)
+
+
+def test_ledger_of_a_container_that_is_found_anew(
+    engine: Engine, tmp_path: Path, make_container: Callable[..., Container]
+) -> None:
+    """It stays in the file when the container is known no longer by what it was known by before."""
+    container = make_container(Limits())
+    before = engine.resolver.resolve(container.init_pid)
+    assert before is not None
+    engine.render_for_pid(_STAT, container.init_pid)
+    engine.resolver.forget(before)
+    assert before is not engine.resolver.resolve(container.init_pid)
+    engine.render_for_pid(_STAT, container.init_pid)
+    engine.prune()
+
+    def kept() -> bool:
+        cpus = os.sysconf("SC_NPROCESSORS_CONF")
+        file = LedgerFile(tmp_path / "ledgers", read_boot_id(Path("/proc")), cpus)
+        return file.load(before.key) is not None
+
+    assert kept()
+    container.kill()
+    container.group.remove()
+    engine.prune()
+    assert not kept()
