@@ -46,6 +46,30 @@ def start_process(command: list[str], control: int | None = None) -> int:
     )
 
 
+def wait_for_end(pid: int, seconds: float) -> bool:
+    """Reap a child; False if it has not ended within `seconds`."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            if os.waitpid(pid, os.WNOHANG)[0]:
+                return True
+        except ChildProcessError:
+            return True
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(0.005)
+
+
+def describe_end(code: int) -> str:
+    """Say how a process ended, from its exit code as `os.waitstatus_to_exitcode` gives it."""
+    if code >= 0:
+        return f"ended with status {code}"
+    try:
+        return f"was killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"was killed by signal {-code}"
+
+
 class ServerProcess:
     """A server: started, told to serve, watched."""
 

@@ -12,7 +12,7 @@ import signal
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -29,9 +29,11 @@ from pylxcfs.fuse.connection import (
 )
 from pylxcfs.holding import Hold
 from pylxcfs.pidfile import PidFile
+from pylxcfs.rebinding import Rebinding
 from pylxcfs.restarts import HOST_VIEW_SECONDS, YOUNG_SECONDS, Deaths
 from pylxcfs.runstate import Replacement, RunState, StateFile, is_server
-from pylxcfs.serverprocess import ServerProcess, python_command, start_process
+from pylxcfs.serverprocess import ServerProcess, describe_end, wait_for_end
+from pylxcfs.signals import received_signals
 from pylxcfs.statefile import make_state_directory
 from pylxcfs.supervision import ALIVE, READY, STORE_NAME
 from pylxcfs.systemd import Notifier, inherited_descriptors, is_being_restarted, watchdog_seconds
@@ -44,6 +46,8 @@ _HUNG_TICKS: Final = 5
 #: How long a server may take to start, to answer what it has taken, and to end once it was killed.
 _START_SECONDS: Final = 60.0
 _DRAIN_SECONDS: Final = 2.0
+#: Until it is tried again to start one, where the system let us start none.
+_RETRY_SECONDS: Final = 1.0
 _REAP_SECONDS: Final = 0.2
 _MEMORY_SECONDS: Final = 5.0
 #: How long we wait at the end for binds to be planted in containers, or taken out of them.
@@ -75,7 +79,7 @@ def run(config: Config, arguments: Sequence[str]) -> int:
             # Not Path.mkdir: it asks whoever serves what is there.
             with contextlib.suppress(FileExistsError):
                 os.mkdir(config.mount_point)  # noqa: PTH102
-        signals = cleanup.enter_context(_received_signals())
+        signals = cleanup.enter_context(received_signals(_SIGNALS))
 
         def mount() -> Connection:
             prepare_mount_point(config.mount_point)
@@ -129,8 +133,7 @@ class Supervisor:
         #: Killed, but not seen to end.
         self._lingering: list[ServerProcess] = []
         self._memory_at = self._host_until = self._watchdog_at = 0.0
-        #: Plants binds anew in running containers, or takes them away.
-        self._rebinding: int | None = None
+        self._rebinding = Rebinding(arguments, enabled=config.reattach)
         self._is_detaching = False
         #: Whether the mount stays when we go.
         self._is_kept = False
@@ -145,9 +148,11 @@ class Supervisor:
         try:
             if self._connection is not None:
                 self._gap = (time.monotonic(), "new supervisor")
+                self._start_current()
             elif self._config.leave:
                 return 0
-            self._current = self._start_server()
+            else:
+                self._current = self._start_server()
             tick_at = time.monotonic() + _TICK_SECONDS
             while self._exit_status is None:
                 self._wait(tick_at - time.monotonic())
@@ -212,8 +217,7 @@ class Supervisor:
                 return
             if pid == 0:
                 return
-            if pid == self._rebinding:
-                self._rebinding = None
+            if self._rebinding.has_ended(pid):
                 if self._is_detaching:
                     self._leave()
                 elif self._stop_by is not None:
@@ -231,18 +235,18 @@ class Supervisor:
                 device.resend(self._connection.fd)
         elif server is self._successor:
             self._successor = None
-            _log.error("the new server %s; %s goes on", _describe(code), self._name_current())
+            _log.error("the new server %s; %s goes on", describe_end(code), self._name_current())
         elif self._connection is None:
             # Never got as far as serving: it has said why, or died without a word.
             if code != 1:
-                _log.error("the server %s at its start", _describe(code))
+                _log.error("the server %s at its start", describe_end(code))
             self._exit_status = 1
         elif self._successor is not None and self._successor.ready:
             self._promote()
         elif self._is_unmounted():
             self._current = None
         else:
-            why = _describe(code)
+            why = describe_end(code)
             _log.warning("%s %s", self._name_current(), why)
             self._lost(server, why)
 
@@ -253,7 +257,7 @@ class Supervisor:
             self._look_at(self._current, now)
         elif self._start_at is not None and now >= self._start_at:
             self._start_at = None
-            self._current = self._start_server()
+            self._start_current()
         successor = self._successor
         if successor is not None and not successor.ready and now - successor.started_at > _START_SECONDS:
             successor.kill()
@@ -296,6 +300,14 @@ class Supervisor:
         except OSError as error:
             # Most likely no memory, or the interpreter is being upgraded at this moment.
             raise StartupError(f"cannot start a server: {error}") from error
+
+    def _start_current(self) -> None:
+        """Start the server for a connection that nobody serves; readers wait for as long as it takes."""
+        try:
+            self._current = self._start_server()
+        except StartupError as error:
+            _log.error("%s; next try in %.1f s", error, _RETRY_SECONDS)
+            self._start_at = time.monotonic() + _RETRY_SECONDS
 
     def _let_serve(self, server: ServerProcess) -> None:
         """Give the connection to a server that is ready; the first one finds nothing mounted yet."""
@@ -340,7 +352,7 @@ class Supervisor:
             self._stop()
         elif self._has_mounted:
             self._has_mounted = False
-            self._rebind("plant")
+            self._rebinding.start("plant")
 
     def _replace(self, why: str) -> None:
         """Start a server from the installed code, to take over when it is ready."""
@@ -378,7 +390,7 @@ class Supervisor:
         _log.warning("%s %s; killing it", self._name_current(), why)
         server.kill()
         self._lingering.append(server)
-        if _wait_for_end(server.pid, _REAP_SECONDS):
+        if wait_for_end(server.pid, _REAP_SECONDS):
             self._ended(server, -signal.SIGKILL)
         self._lost(server, why)
 
@@ -408,7 +420,7 @@ class Supervisor:
         if start.delay_seconds:
             self._start_at = now + start.delay_seconds
         else:
-            self._current = self._start_server()
+            self._start_current()
 
     def _is_unmounted(self) -> bool:
         """Tell whether the connection has ended, and say what follows from it."""
@@ -443,15 +455,15 @@ class Supervisor:
             self._notifier.tell("STOPPING=1")
         # Binds that are just being planted are planted to the end: those that it misses and those that come
         # too late to be taken away, would be nobody's any more.
-        if self._rebinding is None:
+        if not self._rebinding.is_running:
             self._detach()
 
     def _detach(self) -> None:
         """Have our binds taken away if the mount is not to stay, and leave after that."""
         self._is_detaching = not self._is_kept
         if self._is_detaching:
-            self._rebind("detach")
-        if self._rebinding is None:
+            self._rebinding.start("detach")
+        if not self._rebinding.is_running:
             self._leave()
 
     def _leave(self) -> None:
@@ -465,30 +477,18 @@ class Supervisor:
         self._state_file.remove()
         statussocket.remove(self._config.state_directory)
 
-    def _rebind(self, verb: str) -> None:
-        """Have binds in running containers planted anew, or taken away, while we go on."""
-        if not self._config.reattach:
-            return
-        try:
-            self._rebinding = start_process(python_command("pylxcfs.reattach", verb, *self._arguments))
-        except OSError as error:
-            _log.error("binds in running containers are left as they are: %s", error)
-
     def _end(self) -> None:
         """Leave no process behind."""
         patience = _DRAIN_SECONDS if self._exit_status == 0 else 0.0
         if self._current is not None and self._exit_status == 0:
             self._current.drain()
-        if self._rebinding is not None:
-            # Not reaped yet, so the pid is still its own.
-            os.kill(self._rebinding, signal.SIGKILL)
-            _wait_for_end(self._rebinding, _REAP_SECONDS)
+        self._rebinding.kill()
         for server in (self._current, self._successor, *self._lingering):
             if server is None:
                 continue
-            if server is not self._current or not _wait_for_end(server.pid, patience):
+            if server is not self._current or not wait_for_end(server.pid, patience):
                 server.kill()
-                _wait_for_end(server.pid, _REAP_SECONDS)
+                wait_for_end(server.pid, _REAP_SECONDS)
             server.close()
         if self._connection is not None and self._exit_status is None and not self._hold.is_kept:
             self._connection.unmount()
@@ -537,44 +537,3 @@ def _end_orphan(before: RunState | None) -> None:
         _log.warning("killing server %d, which an earlier supervisor has left", before.server_pid)
         with contextlib.suppress(ProcessLookupError):
             os.kill(before.server_pid, signal.SIGKILL)
-
-
-def _wait_for_end(pid: int, seconds: float) -> bool:
-    """Reap a child; False if it has not ended within `seconds`."""
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            if os.waitpid(pid, os.WNOHANG)[0]:
-                return True
-        except ChildProcessError:
-            return True
-        if time.monotonic() >= deadline:
-            return False
-        time.sleep(0.005)
-
-
-def _describe(code: int) -> str:
-    """Say how a process ended, from its exit code as `os.waitstatus_to_exitcode` gives it."""
-    if code >= 0:
-        return f"ended with status {code}"
-    try:
-        return f"was killed by {signal.Signals(-code).name}"
-    except ValueError:
-        return f"was killed by signal {-code}"
-
-
-@contextlib.contextmanager
-def _received_signals() -> Iterator[socket.socket]:
-    """Have the signals that we know arrive as bytes in a socket, for the length of a ``with`` block."""
-    ours, kernels = socket.socketpair()
-    with ours, kernels:
-        ours.setblocking(False)  # noqa: FBT003 - the socket's own interface
-        kernels.setblocking(False)  # noqa: FBT003
-        before = {number: signal.signal(number, lambda *_: None) for number in _SIGNALS}
-        previous = signal.set_wakeup_fd(kernels.fileno(), warn_on_full_buffer=False)
-        try:
-            yield ours
-        finally:
-            signal.set_wakeup_fd(previous)
-            for number, handler in before.items():
-                signal.signal(number, handler)

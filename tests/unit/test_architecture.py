@@ -11,7 +11,8 @@ _PACKAGE = Path(pylxcfs.__file__).parent
 
 #: From the kernel's words to the command lines: a module imports only from its own line or those above.
 _LAYERS = (
-    {"errors", "arguments", "repetition", "binds", "config", "metrics", "mountapi", "mountinfo", "cgroup"},
+    {"errors", "arguments", "repetition", "signals", "binds", "config", "metrics"},
+    {"mountapi", "mountinfo", "cgroup"},
     {"personality", "starttime", "taskstatus"},
     {"holder", "restarts", "statefile", "statussocket", "supervision", "systemd"},
     {"hosttree", "hugepages", "pidfile", "loadaverage", "runstate", "serverprocess"},
@@ -25,7 +26,7 @@ _LAYERS = (
     {"content"},
     {"features"},
     {"assembly", "fuse"},
-    {"holding"},
+    {"holding", "rebinding"},
     {"supervisor"},
     {"cli"},
     {"webhook", "reattach", "runstatus", "serverstatus"},
