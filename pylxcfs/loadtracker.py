@@ -76,7 +76,7 @@ class LoadTracker:
         if followed is None:
             followed = self._begin(container, uptime_usec, now)
         elif now - followed.counted_at >= _COUNT_VALID_SECONDS or now >= followed.load.due:
-            followed = self._sample(container, followed.load, now, followed.read_at)
+            followed = self._sample_again(container, followed, now)
         last_pid = followed.last_pid
         if last_pid is None:
             last_pid = self._last_pid(container, followed.newest)
@@ -94,7 +94,7 @@ class LoadTracker:
             if now - followed.read_at >= _FOLLOW_UNREAD_SECONDS:
                 continue
             try:
-                self._followed[container] = self._sample(container, followed.load, now, followed.read_at)
+                self._followed[container] = self._sample_again(container, followed, now)
             except (CgroupError, OSError):
                 # Most likely it has ended. If not, its next reader starts anew.
                 continue
@@ -112,6 +112,11 @@ class LoadTracker:
         mean = self._mean_load(container, uptime_usec)
         load = LoadAverage.begin(mean, uptime_usec / _USEC_PER_SECOND, now)
         return self._sample(container, load, now, read_at=now)
+
+    def _sample_again(self, container: Container, followed: _Followed, now: float) -> _Followed:
+        sampled = self._sample(container, followed.load, now, followed.read_at)
+        # To ask for a pid costs more than to count: not where no task has come or gone.
+        return replace(sampled, last_pid=followed.last_pid) if sampled.newest == followed.newest else sampled
 
     def _sample(self, container: Container, load: LoadAverage, now: float, read_at: float) -> _Followed:
         tasks = self._reader.tasks(container.paths)

@@ -19,6 +19,8 @@ class _Reader(V1Reader):
     """Has as many runnable tasks in each cgroup as the test wrote down."""
 
     running: dict[str, int]
+    #: Every task of every cgroup.
+    ids: list[int]
     usage_usec: int
     asked: list[str]
 
@@ -27,7 +29,7 @@ class _Reader(V1Reader):
         self.asked.append(name)
         if name not in self.running:
             raise CgroupGone(name)
-        return Tasks([9, 5], TaskCounts(self.running[name], 0, 2))
+        return Tasks(self.ids, TaskCounts(self.running[name], 0, 2))
 
     def cpu(self, paths: CgroupPaths) -> CpuStats:
         del paths
@@ -42,6 +44,7 @@ class _World:
         monkeypatch.setattr("time.monotonic", lambda: self.now)
         self.reader = _Reader(CgroupFiles({}, 64))
         self.reader.running, self.reader.usage_usec, self.reader.asked = {}, 0, []
+        self.reader.ids = [9, 5]
         self.tracker = LoadTracker(self.reader, Processes(HostReader(Path("/proc"), Path("/sys")).proc_fd))
 
     def add(self, name: str, running: int) -> Container:
@@ -148,6 +151,26 @@ def test_first_reading_shows_what_ran_on_average(world: _World) -> None:
     view = world.tracker.read(world.add("/a", 0), day)
     assert Averages(4096, 4096, 4096) == view.averages
     assert (0, 0, 2, 9) == (view.running, view.blocked, view.total, view.last_pid)
+
+
+def test_last_pid_is_asked_for_when_tasks_change(world: _World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each sample counts, but only where a task has come or gone is one asked for its own number."""
+    asked = []
+
+    def find_inner_pid(_processes: Processes, tasks: list[int], _init_pid: int) -> int:
+        asked.append(tasks)
+        return tasks[0] - 1
+
+    monkeypatch.setattr(Processes, "find_inner_pid", find_inner_pid)
+    world.add("/a", 1)
+    container = Container(CgroupPaths.of({"cpu": CgroupPath("/a")}), 1, 0, in_host_pid_namespace=False)
+    shown = []
+    for ids in ([9, 5], [5, 9], [5, 9, 12], [5, 9, 12], [5, 9]):
+        world.reader.ids = ids
+        world.now += 1
+        shown.append(world.tracker.read(container, 0).last_pid)
+    assert [8, 8, 11, 11, 8] == shown
+    assert [[9, 5], [12, 9, 5], [9, 5]] == asked
 
 
 def test_averages_survive_a_restart(world: _World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
