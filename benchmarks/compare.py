@@ -30,7 +30,7 @@ HERE: Final = Path(__file__).resolve().parent
 LXCFS: Final = "lxcfs"
 PYLXCFS: Final = "pylxcfs"
 JUDGED_FILES: Final = ("meminfo", "cpuinfo", "stat", "uptime", "swaps", "diskstats")
-#: Measured, but without a verdict and not part of the mean: both daemons pass the host's file through.
+#: Measured, but without a verdict and not part of the mean: lxcfs passes the host's file through.
 SHOWN_FILES: Final = ("loadavg",)
 WARM_UP_READS: Final = 50
 CPU_SECONDS_PER_READS: Final = 100_000

@@ -15,6 +15,8 @@ from pylxcfs.holder import HELD, KEEP, KEPT, LISTEN_FD, MAX_MESSAGE, RELEASE
 from pylxcfs.serverprocess import python_environment
 
 _log = logging.getLogger(__name__)
+#: By this name in its command line it is known.
+HOLDER_MODULE: Final = "pylxcfs.holder"
 #: How long an earlier holder may take to answer.
 _ANSWER_SECONDS: Final = 5.0
 #: One that ends at once is started again, but not in a loop.
@@ -111,7 +113,7 @@ class Hold:
             new.chmod(0o600)
             listener.listen()
             # No site: it should stay small. The package is found by PYTHONPATH.
-            command = [sys.executable, "-SPm", "pylxcfs.holder", f"{self._seconds:g}", *self._arguments]
+            command = [sys.executable, "-SPm", HOLDER_MODULE, f"{self._seconds:g}", *self._arguments]
             log = os.fspath(self._directory / "holder.log")
             os.posix_spawn(
                 command[0],

@@ -28,6 +28,7 @@ from pylxcfs.diagnosis.security import PrivilegeFacts, SecurityFacts
 from pylxcfs.diagnosis.service import PROPERTIES, ServiceFacts
 from pylxcfs.fuse import device
 from pylxcfs.fuse.connection import FILE_SYSTEM_TYPE, ask, find_mount, topmost
+from pylxcfs.holding import HOLDER_MODULE
 from pylxcfs.mountapi import can_close_mounts
 from pylxcfs.mountinfo import Mount, parse_mountinfo
 from pylxcfs.reattach.actions import Request, survey
@@ -177,7 +178,10 @@ def privilege_facts(supervisor_pid: int | None) -> PrivilegeFacts:
 
 
 def service_facts(supervisor_pid: int | None) -> ServiceFacts:
-    """Ask systemd about the supervisor's unit."""
+    """Look for a holder, and ask systemd about the supervisor's unit."""
+    holder_pid = _find_holder()
+    if holder_pid is not None:
+        return ServiceFacts(has_systemd=False, holder_pid=holder_pid)
     if not Path("/run/systemd/system").is_dir():
         return ServiceFacts(has_systemd=False)
     unit = unit_of(_read(_PROC / str(supervisor_pid) / "cgroup")) if supervisor_pid else None
@@ -185,6 +189,14 @@ def service_facts(supervisor_pid: int | None) -> ServiceFacts:
         return ServiceFacts(has_systemd=True)
     told = _run("systemctl", "show", "--property", ",".join(PROPERTIES), unit)
     return ServiceFacts(has_systemd=True, unit=unit, properties=_assignments(told))
+
+
+def _find_holder() -> int | None:
+    """Return the process that keeps a connection for the next container, if there is one."""
+    for process in psutil.process_iter(["cmdline"]):
+        if HOLDER_MODULE in (process.info["cmdline"] or ()):
+            return process.pid
+    return None
 
 
 def kernel_facts(engine: Engine | None) -> KernelFacts:

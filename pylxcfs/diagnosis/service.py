@@ -1,4 +1,4 @@
-"""Who keeps the connection when all our processes die: systemd's fd store. Pure."""
+"""Who keeps the connection when all our processes die: systemd's fd store, or a holder. Pure."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -26,10 +26,16 @@ class ServiceFacts:
     #: None: the supervisor is in none, or does not run.
     unit: str | None = None
     properties: Mapping[str, str] = field(default_factory=dict)
+    #: A holder (``--hold``), which does in a container what systemd does on a host.
+    holder_pid: int | None = None
 
 
 def check(facts: ServiceFacts) -> Iterator[Finding]:
     """Judge what would become of the mount."""
+    if facts.holder_pid is not None:
+        found = f"holder {facts.holder_pid} keeps the connection when the daemon's container ends"
+        yield Finding("fd store", Verdict.OK, found)
+        return
     if not facts.has_systemd:
         found = "no systemd here: if supervisor and server die at once, the mount dies with them"
         yield Finding("fd store", Verdict.WARN, found, "pylxcfsctl reattach heals containers after that")

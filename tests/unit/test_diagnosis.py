@@ -367,6 +367,7 @@ def test_privileges(capabilities: int | None, hidepid: str, expected: dict[str, 
     [
         (ServiceFacts(has_systemd=False), {"fd store": "warn"}, "no systemd"),
         (ServiceFacts(has_systemd=True), {"fd store": "warn"}, "not run as a service"),
+        (ServiceFacts(has_systemd=False, holder_pid=7), {"fd store": "ok"}, "holder 7 keeps the connection"),
         (_UNIT, {"fd store": "ok"}, "keeps the connection (1 in the store)"),
         (
             replace(_UNIT, properties={**_UNIT.properties, "NFileDescriptorStore": "0"}),
