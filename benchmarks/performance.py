@@ -160,21 +160,21 @@ def _crowd_rows(directory: Path) -> Iterator[Row]:
     where = directory / "crowd"
     where.mkdir()
     pacer = str(compare.compile_program("pacer", where))
-    with _crowd() as containers:
-        # Without the cache: a single container that reads as often would live on it.
-        with _crowd_daemon(where / "rendering", "--cache-ttl", "0") as (daemon, paths):
-            ratios = []
-            for _ in range(_CROWD_ROUNDS):
-                with _pacers(containers[:1], [pacer, str(_PACE_MILLISECONDS // _CROWD), *paths]):
-                    single = _share_of_core(daemon)
-                with _pacers(containers, [pacer, str(_PACE_MILLISECONDS), *paths]):
-                    ratios.append(_share_of_core(daemon) / single)
-        with _crowd_daemon(where / "ordinary") as (daemon, paths):
+    ratios = []
+    # Containers come after the daemon: they have its mount from the beginning. Without the cache, on which a
+    # single container that reads as often would live.
+    with _crowd_daemon(where / "rendering", "--cache-ttl", "0") as (daemon, paths), _crowd() as containers:
+        for _ in range(_CROWD_ROUNDS):
+            with _pacers(containers[:1], [pacer, str(_PACE_MILLISECONDS // _CROWD), *paths]):
+                single = _share_of_core(daemon)
             with _pacers(containers, [pacer, str(_PACE_MILLISECONDS), *paths]):
-                time.sleep(_CROWD_SECONDS)
-                resident = sum(process.memory_info().rss for process in daemon.processes)
-            # Each container's load is followed for a while after somebody has asked for it.
-            idle = _share_of_core(daemon)
+                ratios.append(_share_of_core(daemon) / single)
+    with _crowd_daemon(where / "ordinary") as (daemon, paths), _crowd() as containers:
+        with _pacers(containers, [pacer, str(_PACE_MILLISECONDS), *paths]):
+            time.sleep(_CROWD_SECONDS)
+            resident = sum(process.memory_info().rss for process in daemon.processes)
+        # Each container's load is followed for a while after somebody has asked for it.
+        idle = _share_of_core(daemon)
     yield Row(
         f"{_CROWD} containers reading all files at 1 Hz: CPU time, to a single one's that reads as much",
         1.2,
@@ -226,6 +226,8 @@ def _pacers(containers: Sequence[Container], command: Sequence[str]) -> Iterator
     processes = [container.start(command) for container in containers]
     try:
         yield
+        if any(process.poll() is not None for process in processes):
+            raise BenchmarkError("a reader has ended before its time")
     finally:
         for process in processes:
             process.kill()

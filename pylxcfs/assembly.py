@@ -60,7 +60,8 @@ class Engine:
     def prune(self) -> None:
         """Let go of everything that belongs to containers that have died."""
         for container in self.resolver.prune():
-            self._builder.forget(container)
+            # One that was found anew, as its cgroup was made anew, goes on with the same ledger.
+            self._builder.forget(container, for_good=not self.resolver.knows(container.key))
             self._reader.forget(container.paths)
         self.content.prune()
 

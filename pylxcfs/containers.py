@@ -68,6 +68,10 @@ class Resolver:
         """How many containers, and cgroups of host processes, have asked and are still there."""
         return len(self._containers)
 
+    def knows(self, key: ContainerKey) -> bool:
+        """Tell whether a container with this key is known at present."""
+        return key in self._containers
+
     def resolve(self, pid: int) -> Container | None:
         """Return the container that `pid` (a thread, in our pid namespace) is in; None for the host.
 

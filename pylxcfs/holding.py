@@ -64,8 +64,10 @@ class Hold:
         if connection is None:
             return
         if not self._seconds:
-            self._release_earlier()
-            self._path.unlink(missing_ok=True)
+            if self._sent is not connection:
+                self._sent = connection
+                self._release_earlier()
+                self._path.unlink(missing_ok=True)
             return
         self._hear()
         if self._own is None and time.monotonic() >= self._start_at:

@@ -18,7 +18,8 @@ class Rebinding:
     def __init__(self, arguments: Sequence[str], *, enabled: bool) -> None:
         """Give it the daemon's own `arguments`; without `enabled` do nothing, ever."""
         self._arguments = arguments
-        self._enabled = enabled
+        #: Whether binds are our business.
+        self.is_enabled = enabled
         self._pid: int | None = None
 
     @property
@@ -26,14 +27,16 @@ class Rebinding:
         """Whether one is at work."""
         return self._pid is not None
 
-    def start(self, verb: str) -> None:
-        """Have binds planted (``plant``) or taken away (``detach``), while we go on."""
-        if not self._enabled:
-            return
+    def start(self, verb: str) -> bool:
+        """Have binds planted (``plant``) or taken away (``detach``), while we go on; False to try again."""
+        if not self.is_enabled:
+            return True
         try:
             self._pid = start_process(python_command("pylxcfs.reattach", verb, *self._arguments))
         except OSError as error:
-            _log.error("binds in running containers are left as they are: %s", error)
+            _log.error("binds in running containers are left as they are for now: %s", error)
+            return False
+        return True
 
     def has_ended(self, pid: int) -> bool:
         """Take note of a child that was reaped; tell whether it was ours."""

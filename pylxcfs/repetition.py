@@ -6,8 +6,9 @@ from collections import OrderedDict
 from typing import Final
 
 _INTERVAL_SECONDS: Final = 10.0
-#: What differs in a name or a number only: enough to see the pattern, too little to fill a disk.
-_MOST_OF_A_KIND: Final = 5
+#: What differs in a name or a number only: more than any part of the program says at once, too little to fill
+#: a disk.
+_MOST_OF_A_KIND: Final = 32
 _MOST_REMEMBERED: Final = 256
 
 
@@ -21,7 +22,7 @@ class _Kind:
 
 
 class RepetitionFilter(logging.Filter):
-    """Lets five warnings or errors of a kind through in ten seconds, and tells how many were left out.
+    """Lets 32 warnings or errors of a kind through in ten seconds, and tells how many were left out.
 
     Of one kind are those from the same logger with the same format, and with the same exception from the same
     line. The same words are let through once.

@@ -137,8 +137,8 @@ class Supervisor:
         self._is_detaching = False
         #: Whether the mount stays when we go.
         self._is_kept = False
-        #: Whether containers' binds are of an earlier mount.
-        self._has_mounted = False
+        #: Whether containers' binds are of an earlier mount, and whether they are to be planted anew now.
+        self._has_mounted = self._to_plant = False
         #: Until when we wait for binds to be taken away; None while we are not told to stop.
         self._stop_by: float | None = None
         self._exit_status: int | None = None
@@ -236,7 +236,7 @@ class Supervisor:
         elif server is self._successor:
             self._successor = None
             _log.error("the new server %s; %s goes on", describe_end(code), self._name_current())
-        elif self._connection is None:
+        elif self._connection is None and not self._has_served:
             # Never got as far as serving: it has said why, or died without a word.
             if code != 1:
                 _log.error("the server %s at its start", describe_end(code))
@@ -258,11 +258,13 @@ class Supervisor:
         elif self._start_at is not None and now >= self._start_at:
             self._start_at = None
             self._start_current()
+        self._rebind()
         successor = self._successor
         if successor is not None and not successor.ready and now - successor.started_at > _START_SECONDS:
             successor.kill()
         if self._host_until and now >= self._host_until:
-            self._host_until = 0.0
+            # Looked at again after as long once more, should this one not come to serve.
+            self._host_until = now + HOST_VIEW_SECONDS
             self._deaths = Deaths()
             self._replace("containers are looked at again")
         if self._stop_by is not None and now > self._stop_by:
@@ -306,7 +308,16 @@ class Supervisor:
         try:
             self._current = self._start_server()
         except StartupError as error:
+            if self._config.leave:
+                # Nobody comes after us: reads shall fail, and not hang.
+                raise
+            if not self._has_served and self._notifier.is_heard:
+                # The service manager keeps the connection, and tries again.
+                _log.error("%s", error)
+                self._exit_status = 1
+                return
             _log.error("%s; next try in %.1f s", error, _RETRY_SECONDS)
+            self._notifier.tell(f"STATUS={error}")
             self._start_at = time.monotonic() + _RETRY_SECONDS
 
     def _let_serve(self, server: ServerProcess) -> None:
@@ -325,8 +336,7 @@ class Supervisor:
             own = device.clone(fd)
             server.go(own, host_view=host_view)
             os.close(own)
-        if start.host_view:
-            self._host_until = time.monotonic() + HOST_VIEW_SECONDS
+        self._host_until = time.monotonic() + HOST_VIEW_SECONDS if start.host_view else 0.0
         self._write_state()
         self._hold.keep(self._connection)
         if mounted:
@@ -349,13 +359,18 @@ class Supervisor:
             self._write_state()
         self._notifier.tell("READY=1", f"STATUS={name} serves")
         if self._config.leave:
-            self._stop()
+            if self._stop_by is None:
+                self._stop()
         elif self._has_mounted:
             self._has_mounted = False
-            self._rebinding.start("plant")
+            self._to_plant = True
+            self._rebind()
 
     def _replace(self, why: str) -> None:
         """Start a server from the installed code, to take over when it is ready."""
+        if self._start_at is not None:
+            _log.info("%s: starting a server", why)
+            self._start_at = 0.0
         if self._successor is not None or self._current is None or self._current.serving_since is None:
             return
         _log.info("%s: replacing %s", why, self._name_current())
@@ -460,11 +475,20 @@ class Supervisor:
 
     def _detach(self) -> None:
         """Have our binds taken away if the mount is not to stay, and leave after that."""
-        self._is_detaching = not self._is_kept
+        self._is_detaching = not self._is_kept and self._rebinding.is_enabled
+        if self._is_detaching:
+            self._rebind()
+        else:
+            self._leave()
+
+    def _rebind(self) -> None:
+        """Do to binds in running containers what is to be done, if nothing is being done to them."""
+        if self._rebinding.is_running:
+            return
         if self._is_detaching:
             self._rebinding.start("detach")
-        if not self._rebinding.is_running:
-            self._leave()
+        elif self._to_plant and self._stop_by is None:
+            self._to_plant = not self._rebinding.start("plant")
 
     def _leave(self) -> None:
         """Unmount, now that no container has a file of ours, or leave the mount to the next supervisor."""

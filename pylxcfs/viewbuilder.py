@@ -71,11 +71,10 @@ class ViewBuilder:
             slab_part=self._reader.slabinfo(container.paths) if Controller.SLAB in controllers else None,
         )
 
-    def forget(self, container: Container) -> None:
-        """Drop what is kept for `container`."""
+    def forget(self, container: Container, *, for_good: bool) -> None:
+        """Drop what is kept for `container`; its ledger in the file only if it has gone `for_good`."""
         self._ledgers.pop(container, None)
-        # One that was looked up anew, as its cgroup was made anew, goes on with the same file.
-        if self._file is not None and all(other.key != container.key for other in self._ledgers):
+        if for_good and self._file is not None:
             self._file.forget(container.key)
         self._tracker.forget(container)
 

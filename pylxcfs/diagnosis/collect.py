@@ -177,24 +177,22 @@ def privilege_facts(supervisor_pid: int | None) -> PrivilegeFacts:
     )
 
 
-def service_facts(supervisor_pid: int | None) -> ServiceFacts:
-    """Look for a holder, and ask systemd about the supervisor's unit."""
-    holder_pid = _find_holder()
-    if holder_pid is not None:
-        return ServiceFacts(has_systemd=False, holder_pid=holder_pid)
-    if not Path("/run/systemd/system").is_dir():
-        return ServiceFacts(has_systemd=False)
-    unit = unit_of(_read(_PROC / str(supervisor_pid) / "cgroup")) if supervisor_pid else None
+def service_facts(supervisor_pid: int | None, mount_point: Path) -> ServiceFacts:
+    """Ask systemd about the supervisor's unit; if it is in none, look for a holder."""
+    has_systemd = Path("/run/systemd/system").is_dir()
+    unit = None
+    if has_systemd and supervisor_pid:
+        unit = unit_of(_read(_PROC / str(supervisor_pid) / "cgroup"))
     if unit is None:
-        return ServiceFacts(has_systemd=True)
+        return ServiceFacts(has_systemd, holder_pid=_find_holder(mount_point))
     told = _run("systemctl", "show", "--property", ",".join(PROPERTIES), unit)
     return ServiceFacts(has_systemd=True, unit=unit, properties=_assignments(told))
 
 
-def _find_holder() -> int | None:
-    """Return the process that keeps a connection for the next container, if there is one."""
+def _find_holder(mount_point: Path) -> int | None:
+    """Return the process that keeps this mount's connection for the next container, if there is one."""
     for process in psutil.process_iter(["cmdline"]):
-        if HOLDER_MODULE in (process.info["cmdline"] or ()):
+        if {HOLDER_MODULE, str(mount_point)}.issubset(process.info["cmdline"] or ()):
             return process.pid
     return None
 

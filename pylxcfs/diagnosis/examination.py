@@ -47,7 +47,7 @@ def examine(place: Place, status: RunStatus) -> Iterator[Finding]:
         "runtimes": lambda: runtimes.check(collect.runtime_facts(), let, refused),
         "security modules": lambda: security.check(collect.security_facts(supervisor)),
         "privileges": lambda: security.check_privileges(collect.privilege_facts(supervisor)),
-        "fd store": lambda: service.check(collect.service_facts(supervisor)),
+        "fd store": lambda: service.check(collect.service_facts(supervisor, place.mount_point)),
         "kernel": lambda: kernel.check(collect.kernel_facts(engine)),
         "python": lambda: python.check(collect.python_facts(supervisor)),
     }

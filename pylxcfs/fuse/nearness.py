@@ -24,6 +24,7 @@ class Nearness:
         self._last_cpu = last_cpu
         self._task = 0
         self._requests = 0
+        self._home: set[int] | None = None
 
     def asked_by(self, task: int) -> None:
         """Take note of a request; 0 is nobody: the kernel itself, or a task that is not to be seen."""
@@ -39,9 +40,25 @@ class Nearness:
         """Go where `task` runs, if we may be there. The scheduler stays free to move us on."""
         with contextlib.suppress(OSError, ParseError):
             cpu = self._last_cpu(task)
-            allowed = os.sched_getaffinity(0)
-            if cpu in allowed:
+            if self._home is None:
+                self._home = _find_home()
+            if cpu in os.sched_getaffinity(0):
                 try:
                     os.sched_setaffinity(0, {cpu})
                 finally:
-                    os.sched_setaffinity(0, allowed)
+                    os.sched_setaffinity(0, self._home)
+
+
+def _find_home() -> set[int]:
+    """Return what the calling thread's affinity is to be between moves: what it is now, or everything.
+
+    Since Linux 6.2 an affinity that was set once is cut to every later cpuset. Where nothing but the cpuset
+    confines us now, nothing else shall later.
+    """
+    now = os.sched_getaffinity(0)
+    everything = {*range(os.sysconf("SC_NPROCESSORS_CONF"))}
+    os.sched_setaffinity(0, everything)
+    if os.sched_getaffinity(0) == now:
+        return everything
+    os.sched_setaffinity(0, now)
+    return now

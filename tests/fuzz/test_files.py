@@ -79,7 +79,7 @@ class _World:
         try:
             return row.render(builder.build(container, row, host), host)
         finally:
-            builder.forget(container)
+            builder.forget(container, for_good=True)
 
 
 @pytest.fixture(scope="module", params=["v1", "v2"])

@@ -30,8 +30,8 @@ def _stat(task: Path) -> list[str]:
 
 
 def _busiest(pid: int) -> Path:
-    """Name the serving thread: the one that has used most."""
-    tasks = Path(f"/proc/{pid}/task").iterdir()
+    """Name the serving thread: of those beside the main one, that which has used most."""
+    tasks = [task for task in Path(f"/proc/{pid}/task").iterdir() if task.name != str(pid)]
     return max(tasks, key=lambda task: sum(map(int, _stat(task)[11:13])))
 
 

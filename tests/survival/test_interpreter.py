@@ -39,6 +39,6 @@ def test_no_server_can_be_started(machine: Session, new_directory: Callable[[str
             wait_for("it is tried again", lambda: "next try in 1.0 s" in daemon.log, alive=daemon.running)
             assert reader.poll() is None
             away.rename(python)
-            assert reader.communicate()[0].count(" ") == 1
+            assert reader.communicate(timeout=120)[0].count(" ") == 1
         assert reader.returncode == 0
         assert "cannot start a server: [Errno 2]" in daemon.log

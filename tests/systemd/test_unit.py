@@ -124,6 +124,14 @@ def test_no_complaint(booted: SystemdMachine) -> None:
     assert "" == booted.run("systemd-analyze", "verify", "pylxcfs.service", "pylxcfs-detach.service")
 
 
+def test_serving_thread_may_move(booted: SystemdMachine) -> None:
+    """The one call of those that use up resources which is needed is allowed, and no other."""
+    allowed = booted.run("systemctl", "show", "--property=SystemCallFilter", "--value", "pylxcfs").split()
+    assert {"sched_setaffinity"} == {"sched_setaffinity", "sched_setscheduler", "setpriority"}.intersection(
+        allowed
+    )
+
+
 def test_exposure(booted: SystemdMachine, capsys: pytest.CaptureFixture[str]) -> None:
     """The service is confined as far as a mount that all can see allows."""
     report = booted.run("systemd-analyze", "security", "--no-pager", "pylxcfs.service")

@@ -60,16 +60,16 @@ def test_identical_warnings(log: _Log) -> None:
 
 
 def test_warnings_of_a_kind(log: _Log) -> None:
-    """What differs in a number only is logged five times in ten seconds; another format is another kind."""
+    """What differs in a number only is logged 32 times in ten seconds; another format is another kind."""
     for number in range(1000):
         log.logger.warning("container %d is odd", number)
     log.logger.warning("another thing: %d", 1)
     log.now += 10
     log.logger.warning("container %d is odd", 7)
     assert [
-        *(f"container {number} is odd" for number in range(5)),
+        *(f"container {number} is odd" for number in range(32)),
         "another thing: 1",
-        "container 7 is odd (995 more like it before)",
+        "container 7 is odd (968 more like it before)",
     ] == log.text.splitlines()
 
 
