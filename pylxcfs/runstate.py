@@ -10,6 +10,7 @@ from pylxcfs.statefile import READABLE, replace_file
 
 _log = logging.getLogger(__name__)
 _VERSION: Final = 1
+_NUMBER_END: Final = 1 << 63
 
 
 class Replacement(NamedTuple):
@@ -82,13 +83,16 @@ _State = TypeVar("_State", Replacement, RunState)
 
 
 def _checked(state: _State) -> _State:
-    """Return `state` if each of its values has the type of its field; raises TypeError."""
+    """Return `state` if each of its values can be one of its field; raises TypeError and ValueError."""
     for name, kind in state.__annotations__.items():
         value = getattr(state, name)
         # JSON does not tell 1.0 from 1, and Python has True among its integers.
         types = {float: int | float, int: int, bool: bool, str: str}.get(kind, tuple)
         if not isinstance(value, types) or isinstance(value, bool) is not (kind is bool):
             raise TypeError(name)
+        # All of them count something, or are times; NaN is not below anything.
+        if isinstance(value, int | float) and not 0 <= value < _NUMBER_END:
+            raise ValueError(name)
     return state
 
 
