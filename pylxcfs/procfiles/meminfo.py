@@ -130,8 +130,10 @@ def render(view: ResourceView, host: HostSnapshot) -> bytes:
         else:
             value = 0
         # The first space is no part of the cell, or a number wider than the host's could touch its name.
+        colon = b": " if cell.startswith(b" ") else b":"
+        width = len(line) - len(name) - len(colon)
         if has_unit:
-            lines.append(b"%b: %*d kB" % (name, len(cell) - 1 - len(_UNIT), value >> 10))
+            lines.append(b"%b%b%*d kB" % (name, colon, width - len(_UNIT), value >> 10))
         else:
-            lines.append(b"%b: %*d" % (name, len(cell) - 1, value))
+            lines.append(b"%b%b%*d" % (name, colon, width, value))
     return b"\n".join(lines)

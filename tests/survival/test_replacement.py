@@ -1,6 +1,5 @@
 """Servers die and are replaced; nobody who reads sees it."""
 
-import json
 import os
 import random
 import signal
@@ -27,18 +26,13 @@ _KILLS: Final = 50
 _REPLACEMENTS: Final = 20
 
 
-def _state(daemon: Daemon) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads((daemon.pidfile.parent / "pylxcfs/supervisor.json").read_bytes())
-    return content
-
-
 def _wait_for_next(daemon: Daemon, generation: int) -> dict[str, Any]:
     def is_there() -> bool:
-        state = _state(daemon)
+        state = daemon.state
         return state["generation"] > generation and len(state["replacements"]) > 0
 
     wait_for("a server takes over", is_there, alive=daemon.running)
-    return _state(daemon)
+    return daemon.state
 
 
 def test_readers_notice_nothing(
@@ -59,7 +53,7 @@ def test_readers_notice_nothing(
     with ExitStack() as stack:
         readers = [stack.enter_context(reader(container)) for container in containers for _ in range(2)]
         for number, sent in enumerate(order):
-            state = _state(daemon)
+            state = daemon.state
             if sent is signal.SIGUSR1:
                 daemon.process.send_signal(sent)
             else:
@@ -91,7 +85,7 @@ def test_supervisor_killed_alone(start_daemon: StartDaemon, deaf_seconds: float)
     Also if the supervisor had not heard its last words: then the end of the socket looks different.
     """
     daemon = start_daemon()
-    before = _state(daemon)
+    before = daemon.state
     with (daemon.proc / "meminfo").open() as file:
         assert file.readline()
         if deaf_seconds:
@@ -100,13 +94,13 @@ def test_supervisor_killed_alone(start_daemon: StartDaemon, deaf_seconds: float)
         os.kill(daemon.process.pid, signal.SIGKILL)
         daemon.process.wait()
         try:
-            wait_for("it has a new server", lambda: _state(daemon)["generation"] > before["generation"])
+            wait_for("it has a new server", lambda: daemon.state["generation"] > before["generation"])
         except AssertionError as error:
             error.add_note(daemon.log)
             raise
         file.seek(0)
         assert file.read().startswith("MemTotal:")
-    after = _state(daemon)
+    after = daemon.state
     assert before["server_pid"] == after["supervisor_pid"], daemon.log
     assert before["device"] == after["device"]
     supervisor = psutil.Process(after["supervisor_pid"])
@@ -126,7 +120,7 @@ def test_crash_loop_shows_the_host(
     host = Path("/proc/meminfo").read_text().split()[1]
     assert str(100 * 1024) == container.read("meminfo").split()[1]
     for _ in range(5):
-        state = _state(daemon)
+        state = daemon.state
         os.kill(state["server_pid"], signal.SIGKILL)
         _wait_for_next(daemon, state["generation"])
     assert host == container.read("meminfo").split()[1]
@@ -138,13 +132,13 @@ def test_broken_upgrade(start_daemon: StartDaemon, monkeypatch: pytest.MonkeyPat
     """A new server that cannot start leaves the one that serves alone."""
     monkeypatch.setenv("PYTHONPATH", os.fspath(tmp_path))
     daemon = start_daemon()
-    before = _state(daemon)
+    before = daemon.state
     # Found before the standard library's by every interpreter that starts from now on.
     (tmp_path / "trio").mkdir()
     (tmp_path / "trio" / "__init__.py").write_text("raise SystemExit(7)")
     daemon.process.send_signal(signal.SIGUSR1)
     wait_for("it says so", lambda: "the new server ended with status 7" in daemon.log, alive=daemon.running)
-    assert before["server_pid"] == _state(daemon)["server_pid"]
+    assert before["server_pid"] == daemon.state["server_pid"]
     assert daemon.serving()
     daemon.stop()
 
@@ -152,7 +146,7 @@ def test_broken_upgrade(start_daemon: StartDaemon, monkeypatch: pytest.MonkeyPat
 def test_too_much_memory(start_daemon: StartDaemon) -> None:
     """A server that has more memory than it may is replaced as if somebody had asked for it."""
     daemon = start_daemon("--max-memory", "1")
-    before = _state(daemon)
+    before = daemon.state
     after = _wait_for_next(daemon, before["generation"])
     assert before["device"] == after["device"]
     assert after["replacements"][-1][1].endswith(" MiB of memory")

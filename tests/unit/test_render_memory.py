@@ -58,7 +58,7 @@ def test_unknown_field_is_in_no_set() -> None:
         (b"Hugetlb:           16384 kB\n", b"Hugetlb:           65536 kB\n"),
         (b"Hugepagesize:       2048 kB\n", b"Hugepagesize:       2048 kB\n"),
         (b"MemTotal: 1 kB\n", b"MemTotal: 524288 kB\n"),
-        (b"MemTotal:1 kB\n", b"MemTotal: 524288 kB\n"),
+        (b"MemTotal:1 kB\n", b"MemTotal:524288 kB\n"),
         (b"MemTotal:       32796168 kB\n", b"MemTotal:         524288 kB\n"),
         (b"no field at all\n", b"no field at all\n"),
         (b"", b""),
