@@ -25,8 +25,8 @@ from benchmarks import compare
 from benchmarks.compare import LXCFS, PYLXCFS, BenchmarkError, Daemon, Summary, ratio
 from benchmarks.container import Container, ContainerError, Limits, running_container
 from benchmarks.plot import bars
-from pylxcfs.ctl.texttable import align
-from tests.machine.guest import run_in_guest
+from pylxcfs.ctl.output import align
+from tests.support.guest import run_in_guest
 
 _DOCS: Final = Path(__file__).resolve().parents[1] / "docs"
 _MARK: Final = "<!-- make bench -->\n"

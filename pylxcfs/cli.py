@@ -1,7 +1,6 @@
 """The daemon's command line: lxcfs' options and ours, checked into a `Config`."""
 
 import argparse
-import logging
 import math
 import os
 import sys
@@ -9,8 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from pylxcfs import __version__, supervisor
-from pylxcfs.arguments import OneLineParser
+from pylxcfs import __version__
 from pylxcfs.config import (
     DEFAULT_CACHE_TTL_SECONDS,
     DEFAULT_MAX_MEMORY,
@@ -18,9 +16,10 @@ from pylxcfs.config import (
     Config,
     ViewConfig,
 )
+from pylxcfs.console import OneLineParser, set_up_logging
 from pylxcfs.errors import StartupError
 from pylxcfs.fuse.connection import parse_mount_options
-from pylxcfs.repetition import RepetitionFilter
+from pylxcfs.supervision import supervisor
 
 _LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 
@@ -32,15 +31,6 @@ _ALREADY_DEFAULT: Final = (
     ("--enable-pidfd",),
     ("-s",),
 )
-
-
-class _LogFormatter(logging.Formatter):
-    """``pylxcfs: message``; the level is named only where it is not the ordinary one."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        text = super().format(record)
-        level = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
-        return f"pylxcfs: {level}{text}"
 
 
 def _seconds(text: str) -> float:
@@ -190,14 +180,6 @@ def parse_arguments(argv: Sequence[str] | None = None) -> Config:
         hold_seconds=arguments.hold,
         leave=arguments.leave,
     )
-
-
-def set_up_logging(level: str) -> None:
-    """Log to stderr what is at least as grave as `level`."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(_LogFormatter())
-    handler.addFilter(RepetitionFilter())
-    logging.basicConfig(level=level, handlers=[handler], force=True)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -20,25 +20,28 @@ from typing import Final
 
 import trio
 
-from pylxcfs import __version__, statussocket
-from pylxcfs.assembly import Engine, assemble
+from pylxcfs import __version__
+from pylxcfs.accounting.load_file import LoadFile
+from pylxcfs.accounting.load_tracker import STEP_SECONDS
 from pylxcfs.cgroup.types import Controller
-from pylxcfs.cli import parse_arguments, set_up_logging
+from pylxcfs.cli import parse_arguments
 from pylxcfs.config import Config
+from pylxcfs.console import set_up_logging
+from pylxcfs.content.engine import Engine, assemble
+from pylxcfs.content.features import describe, options
 from pylxcfs.errors import StartupError
-from pylxcfs.features import describe, options
+from pylxcfs.fuse.affinity import Nearness
 from pylxcfs.fuse.connection import minor_at
 from pylxcfs.fuse.filesystem import FileSystem
-from pylxcfs.fuse.nearness import Nearness
-from pylxcfs.fuse.passes import Passes
+from pylxcfs.fuse.partial_reads import Passes
 from pylxcfs.fuse.session import Session
 from pylxcfs.fuse.tree import Tree
 from pylxcfs.fuse.triggers import Triggers
-from pylxcfs.loadstate import LoadFile, read_boot_id
-from pylxcfs.loadtracker import STEP_SECONDS
-from pylxcfs.serverprocess import python_command, python_environment
-from pylxcfs.serverstatus import StatusSource
-from pylxcfs.supervision import (
+from pylxcfs.linux.files import read_boot_id
+from pylxcfs.rundir import status_socket
+from pylxcfs.status.source import StatusSource
+from pylxcfs.supervision.children import python_command, python_environment
+from pylxcfs.supervision.protocol import (
     ALIVE,
     ALIVE_SECONDS,
     CONTROL_FD,
@@ -50,7 +53,7 @@ from pylxcfs.supervision import (
     READY,
     STORE_NAME,
 )
-from pylxcfs.systemd import pass_descriptor
+from pylxcfs.supervision.systemd import pass_descriptor
 
 _log = logging.getLogger(__name__)
 _PRUNE_SECONDS: Final = 5.0
@@ -232,7 +235,7 @@ async def _tell_status(source: StatusSource, directory: Path) -> None:
             _log.exception("cannot tell the status")
 
     try:
-        listening = statussocket.listen(directory)
+        listening = status_socket.listen(directory)
     except OSError as error:
         _log.warning("pylxcfsctl status will not know what is read: %s", error)
         return

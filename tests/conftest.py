@@ -11,15 +11,15 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from tests.machine.cgroups import CONTROLLERS, Cgroup, Limits, cgroup, hierarchies
-from tests.machine.checking import check_invariants
-from tests.machine.container import Container, container
-from tests.machine.daemon import Daemon, lxcfs, pylxcfs
-from tests.machine.mounts import unmount_under
-from tests.machine.operator import Site
-from tests.machine.readings import meminfo
-from tests.machine.session import Session
-from tests.machine.swap import swap_file
+from tests.support.cgroups import CONTROLLERS, Cgroup, Limits, cgroup, hierarchies
+from tests.support.checking import check_invariants
+from tests.support.container import Container, container
+from tests.support.daemon import Daemon, lxcfs, pylxcfs
+from tests.support.mounts import unmount_under
+from tests.support.operator import Site
+from tests.support.readings import meminfo
+from tests.support.session import Session
+from tests.support.swap import swap_file
 
 # A busy machine is slow, which is no property of the code.
 hypothesis.settings.register_profile("pylxcfs", deadline=None)
@@ -31,7 +31,7 @@ hypothesis.settings.load_profile("pylxcfs")
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let the tests be checked against the original, and today's output be accepted as right."""
     parser.addoption(
-        "--update-golden", action="store_true", help="rewrite tests/golden and generated documents"
+        "--update-golden", action="store_true", help="rewrite tests/unit/golden and generated documents"
     )
     parser.addoption(
         "--daemon", choices=("pylxcfs", "lxcfs"), default="pylxcfs", help="which daemon serves the session"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pylxcfs.cgroup.mountroot import MountRoot
 from pylxcfs.cgroup.types import V2
-from pylxcfs.mountinfo import Mount
+from pylxcfs.linux.mountinfo import Mount
 
 #: Options of a v1 superblock that are not controllers (mount(8), cgroup-v1/cgroups.rst).
 _NOT_CONTROLLERS = frozenset({"rw", "ro", "none", "noprefix", "clone_children", "xattr", "cpuset_v2_mode"})

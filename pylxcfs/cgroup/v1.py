@@ -4,8 +4,7 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from pylxcfs.cgroup.effective import smallest, tightest, with_ancestors
-from pylxcfs.cgroup.hugetlb import size_name
+from pylxcfs.cgroup.effective import size_name, smallest, tightest, with_ancestors
 from pylxcfs.cgroup.parse import (
     parse_cpu_list,
     parse_device_operations,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from pylxcfs import __version__
-from pylxcfs.arguments import OneLineParser
+from pylxcfs.console import OneLineParser
 from pylxcfs.ctl import detach, docker_args, doctor, inject, probe, reattach, show, status
 from pylxcfs.errors import StartupError
 

@@ -2,17 +2,17 @@
 
 import argparse
 
-from pylxcfs.ctl import bindtable
+from pylxcfs.ctl import binds
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    bindtable.add_arguments(parser)
+    binds.add_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Take our binds away, alive and dead; the next start, or reattach, plants them again."""
     from pylxcfs.reattach.actions import detach  # noqa: PLC0415 - -h should not wait for it
 
-    request = bindtable.request_of(arguments)
-    return bindtable.run_and_print(lambda: detach(request), as_json=arguments.json)
+    request = binds.request_of(arguments)
+    return binds.run_and_print(lambda: detach(request), as_json=arguments.json)

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
-from pylxcfs.binds import DEFAULT_MOUNT_POINT, bindable
+from pylxcfs.procfiles.binds import DEFAULT_MOUNT_POINT, bindable
 
 
 def docker_arguments(mount_point: str, paths: Iterable[str]) -> Iterator[str]:

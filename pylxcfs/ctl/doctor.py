@@ -10,9 +10,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from pylxcfs.binds import DEFAULT_MOUNT_POINT
-from pylxcfs.ctl.whichdaemon import add_fsname, add_runtime_dir
+from pylxcfs.ctl.options import add_fsname, add_runtime_dir
 from pylxcfs.diagnosis.finding import Finding, Verdict
+from pylxcfs.procfiles.binds import DEFAULT_MOUNT_POINT
 
 #: Of the document that --json prints.
 _SCHEMA: Final = 1
@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     # Late: -h should not wait for them.
     from pylxcfs.diagnosis.collect import Place  # noqa: PLC0415
     from pylxcfs.diagnosis.examination import examine  # noqa: PLC0415
-    from pylxcfs.runstatus import find_out  # noqa: PLC0415
+    from pylxcfs.status.report import find_out  # noqa: PLC0415
 
     runtime_dir = arguments.runtime_dir.absolute()
     status = find_out(runtime_dir)

@@ -5,7 +5,7 @@ import os
 import sys
 from typing import Final
 
-from pylxcfs.ctl.whichdaemon import add_mount_point
+from pylxcfs.ctl.options import add_mount_point
 from pylxcfs.fuse.connection import ask
 
 _FILE: Final = "proc/uptime"

@@ -2,13 +2,13 @@
 
 import argparse
 
-from pylxcfs.binds import bindable
-from pylxcfs.ctl import bindtable
+from pylxcfs.ctl import binds
+from pylxcfs.procfiles.binds import bindable
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    bindtable.add_arguments(parser)
+    binds.add_arguments(parser)
     parser.add_argument(
         "--take-over",
         action="store_true",
@@ -22,5 +22,5 @@ def run(arguments: argparse.Namespace) -> int:
     from pylxcfs.reattach.actions import reattach  # noqa: PLC0415
 
     files = bindable(file.path for file in VIRTUAL_FILES) if arguments.container is not None else ()
-    request = bindtable.request_of(arguments)
-    return bindtable.run_and_print(lambda: reattach(request, files), as_json=arguments.json)
+    request = binds.request_of(arguments)
+    return binds.run_and_print(lambda: reattach(request, files), as_json=arguments.json)

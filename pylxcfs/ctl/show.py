@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Write the file's content; raises LookupError or OSError for what is not there."""
     # Late: -h and usage errors should not wait for them.
-    from pylxcfs.assembly import assemble  # noqa: PLC0415
+    from pylxcfs.content.engine import assemble  # noqa: PLC0415
     from pylxcfs.procfiles.table import VIRTUAL_FILES  # noqa: PLC0415
 
     file = next((file for file in VIRTUAL_FILES if file.path == arguments.file), None)

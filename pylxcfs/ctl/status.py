@@ -8,13 +8,12 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 from pylxcfs import __version__
-from pylxcfs.ctl.texttable import align
-from pylxcfs.ctl.units import duration, mebibytes, moment, short_time
-from pylxcfs.ctl.whichdaemon import add_runtime_dir
-from pylxcfs.metrics import FileStatus, ServerStatus
+from pylxcfs.ctl.options import add_runtime_dir
+from pylxcfs.ctl.output import align, duration, mebibytes, moment, short_time
+from pylxcfs.status.document import FileStatus, ServerStatus
 
 if TYPE_CHECKING:
-    from pylxcfs.runstatus import ProcessStatus, RunStatus
+    from pylxcfs.status.report import ProcessStatus, RunStatus
 
 #: Of the document that --json prints.
 _SCHEMA: Final = 1
@@ -37,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the status."""
-    from pylxcfs.runstatus import find_out  # noqa: PLC0415 - -h should not wait for it
+    from pylxcfs.status.report import find_out  # noqa: PLC0415 - -h should not wait for it
 
     status = find_out(arguments.runtime_dir.absolute())
     if arguments.json:

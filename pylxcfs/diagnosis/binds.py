@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from pylxcfs.containers.name import Name
 from pylxcfs.diagnosis.finding import Finding, Verdict, first_of
-from pylxcfs.reattach.containername import Name
 from pylxcfs.reattach.survey import State
 
 

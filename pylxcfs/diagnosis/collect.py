@@ -15,8 +15,8 @@ from typing import Final
 
 import psutil
 
-from pylxcfs.assembly import Engine
 from pylxcfs.config import DEFAULT_RUNTIME_DIR
+from pylxcfs.content.engine import Engine
 from pylxcfs.diagnosis.binds import BindFact, BindFacts
 from pylxcfs.diagnosis.cgroups import CgroupFacts
 from pylxcfs.diagnosis.kernel import KernelFacts
@@ -28,13 +28,13 @@ from pylxcfs.diagnosis.security import PrivilegeFacts, SecurityFacts
 from pylxcfs.diagnosis.service import PROPERTIES, ServiceFacts
 from pylxcfs.fuse import device
 from pylxcfs.fuse.connection import FILE_SYSTEM_TYPE, ask, find_mount, topmost
-from pylxcfs.holding import HOLDER_MODULE
-from pylxcfs.mountapi import can_close_mounts
-from pylxcfs.mountinfo import Mount, parse_mountinfo
+from pylxcfs.linux.mountapi import can_close_mounts
+from pylxcfs.linux.mountinfo import Mount, parse_mountinfo
 from pylxcfs.reattach.actions import Request, survey
 from pylxcfs.reattach.namespaces import list_namespaces
 from pylxcfs.reattach.survey import State
-from pylxcfs.systemd import unit_of
+from pylxcfs.supervision.holder_client import HOLDER_MODULE
+from pylxcfs.supervision.systemd import unit_of
 
 _PROC: Final = Path("/proc")
 _FUSE_CONNECTIONS: Final = Path("/sys/fs/fuse/connections")

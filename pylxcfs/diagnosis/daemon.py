@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from pylxcfs.diagnosis.finding import Finding, Verdict
-from pylxcfs.runstatus import RunStatus
+from pylxcfs.status.report import RunStatus
 
 #: Why servers are replaced that were not ill (pylxcfs/supervisor.py).
 _PLANNED: Final = frozenset({"SIGUSR1", "new supervisor", "containers are looked at again"})

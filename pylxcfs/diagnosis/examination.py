@@ -3,9 +3,8 @@
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from pylxcfs.assembly import Engine, assemble
-from pylxcfs.binds import bindable
 from pylxcfs.config import ViewConfig
+from pylxcfs.content.engine import Engine, assemble
 from pylxcfs.diagnosis import (
     binds,
     cgroups,
@@ -23,8 +22,9 @@ from pylxcfs.diagnosis.collect import Place
 from pylxcfs.diagnosis.finding import Finding, Verdict
 from pylxcfs.errors import StartupError
 from pylxcfs.fuse.connection import FILE_SYSTEM_TYPE
+from pylxcfs.procfiles.binds import bindable
 from pylxcfs.procfiles.table import VIRTUAL_FILES
-from pylxcfs.runstatus import RunStatus
+from pylxcfs.status.report import RunStatus
 
 
 def examine(place: Place, status: RunStatus) -> Iterator[Finding]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pylxcfs.diagnosis.finding import Finding, Verdict
-from pylxcfs.mountinfo import Mount
+from pylxcfs.linux.mountinfo import Mount
 
 _STALE: Final = frozenset({errno.ENOTCONN, errno.ECONNABORTED})
 

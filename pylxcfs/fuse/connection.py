@@ -16,11 +16,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from pylxcfs import mountapi
 from pylxcfs.errors import StartupError
 from pylxcfs.fuse import device
-from pylxcfs.mountapi import MNT_DETACH, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY, UMOUNT_NOFOLLOW
-from pylxcfs.mountinfo import Mount, parse_mountinfo
+from pylxcfs.linux import mountapi
+from pylxcfs.linux.mountapi import MNT_DETACH, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY, UMOUNT_NOFOLLOW
+from pylxcfs.linux.mountinfo import Mount, parse_mountinfo
 
 _log = logging.getLogger(__name__)
 

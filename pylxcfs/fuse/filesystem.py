@@ -15,15 +15,15 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from pylxcfs.content import ContentService
+from pylxcfs.content.service import ContentService
 from pylxcfs.fuse import wire
 from pylxcfs.fuse.handles import Handles, Listing, OpenFile, OpenHostFile, Readable
 from pylxcfs.fuse.node import Node
-from pylxcfs.fuse.passes import Passes, first_serial, length_of
+from pylxcfs.fuse.partial_reads import Passes, first_serial, length_of
 from pylxcfs.fuse.tree import Tree
 from pylxcfs.fuse.triggers import NO_EVENTS, TriggerError, Triggers
 from pylxcfs.fuse.wire import Handle, Inode, Opcode, Request
-from pylxcfs.hosttree import HostTreeError
+from pylxcfs.linux.hosttree import HostTreeError
 
 _log = logging.getLogger(__name__)
 #: fuse_dev_do_write() in fs/fuse/dev.c.

@@ -7,11 +7,11 @@ from itertools import count
 from typing import Generic, Protocol, TypeVar
 
 from pylxcfs.cgroup.types import CgroupGone
-from pylxcfs.containers import Container
-from pylxcfs.content import ContentService
-from pylxcfs.fuse.passes import UNKNOWN_LENGTH, number_handle
+from pylxcfs.containers.container import Container
+from pylxcfs.content.service import ContentService
+from pylxcfs.fuse.partial_reads import UNKNOWN_LENGTH, number_handle
 from pylxcfs.fuse.wire import Attributes, Handle
-from pylxcfs.hosttree import HostReadError, HostTree, HostTreeError
+from pylxcfs.linux.hosttree import HostReadError, HostTree, HostTreeError
 from pylxcfs.procfiles.table import VirtualFile
 
 T = TypeVar("T")

@@ -13,7 +13,7 @@ from typing import Final
 
 from pylxcfs.fuse.node import Node
 from pylxcfs.fuse.wire import Attributes, Inode
-from pylxcfs.hosttree import HostTree, join
+from pylxcfs.linux.hosttree import HostTree, join
 
 #: The host's tree changes when CPUs and drivers come and go; as rare as the list of online CPUs.
 _VALID_SECONDS: Final = 1

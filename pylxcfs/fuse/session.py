@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from pylxcfs.fuse.nearness import Nearness
+from pylxcfs.fuse.affinity import Nearness
 from pylxcfs.fuse.wire import (
     BUFFER_SIZE,
     OUT_HEADER,

@@ -7,11 +7,11 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
-from pylxcfs.binds import CPU_DIRECTORY
 from pylxcfs.fuse.hostnodes import HostNodes
 from pylxcfs.fuse.node import Node
 from pylxcfs.fuse.wire import ROOT_INODE, Attributes, Inode
-from pylxcfs.hosttree import HostTree, HostTreeError
+from pylxcfs.linux.hosttree import HostTree, HostTreeError
+from pylxcfs.procfiles.binds import CPU_DIRECTORY
 from pylxcfs.procfiles.table import VirtualFile
 
 #: Nothing about a node of the table ever changes, so the kernel may remember it for as long as it likes.

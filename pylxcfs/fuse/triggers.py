@@ -13,8 +13,8 @@ from errno import EBUSY, EINVAL, ENOSPC, EOPNOTSUPP
 from typing import Final, Protocol
 
 from pylxcfs.cgroup.types import CgroupError, Pressure
-from pylxcfs.containers import Container
-from pylxcfs.content import ContentService
+from pylxcfs.containers.container import Container
+from pylxcfs.content.service import ContentService
 from pylxcfs.fuse.wire import Handle
 
 #: What poll(2) says of every file in /proc (DEFAULT_POLLMASK).

@@ -13,8 +13,8 @@ import re
 from collections.abc import Container
 from typing import Final
 
-from pylxcfs.host import HostSnapshot
-from pylxcfs.view import ResourceView
+from pylxcfs.view.host import HostSnapshot
+from pylxcfs.view.resources import ResourceView
 
 _PARAGRAPH: Final = re.compile(rb"(?:processor|cpu number)[\t ]*: *(\d{1,9})\b")
 _LINE: Final = re.compile(rb"^processor(?:[\t ]*: *(\d{1,9})|[\t ]+(\d{1,9}):.*)(?:\n|\Z)", re.MULTILINE)

@@ -8,8 +8,8 @@ import re
 from typing import Final
 
 from pylxcfs.cgroup.types import DeviceIo, DeviceNumber
-from pylxcfs.host import HostSnapshot
-from pylxcfs.view import ResourceView
+from pylxcfs.view.host import HostSnapshot
+from pylxcfs.view.resources import ResourceView
 
 _LINE: Final = re.compile(rb"^( *(\d{1,10}) +(\d{1,10}) [^ \n]+)((?: +\d+)+)$", re.MULTILINE)
 #: A sector here is 512 bytes, whatever the device says (iostats.rst).

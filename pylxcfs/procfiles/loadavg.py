@@ -2,9 +2,9 @@
 
 from typing import Final
 
-from pylxcfs.host import HostSnapshot
-from pylxcfs.loadaverage import FIXED_1, FSHIFT, Averages
-from pylxcfs.view import ResourceView
+from pylxcfs.accounting.load_average import FIXED_1, FSHIFT, Averages
+from pylxcfs.view.host import HostSnapshot
+from pylxcfs.view.resources import ResourceView
 
 #: Half a hundredth, so that cutting off rounds to nearest.
 _OFFSET: Final = FIXED_1 // 200

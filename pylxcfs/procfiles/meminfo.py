@@ -9,8 +9,8 @@ from enum import Enum
 from operator import attrgetter
 from typing import Final
 
-from pylxcfs.host import HostSnapshot
-from pylxcfs.view import MemoryView, ResourceView
+from pylxcfs.view.host import HostSnapshot
+from pylxcfs.view.resources import MemoryView, ResourceView
 
 _UNIT: Final = b" kB"
 

@@ -8,8 +8,8 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-from pylxcfs.host import HostSnapshot
-from pylxcfs.view import ResourceView
+from pylxcfs.view.host import HostSnapshot
+from pylxcfs.view.resources import ResourceView
 
 _VALUE: Final = re.compile(rb"=\d+(\.\d+)?")
 

@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from pylxcfs.host import HostSnapshot
-from pylxcfs.view import ResourceView
+from pylxcfs.view.host import HostSnapshot
+from pylxcfs.view.resources import ResourceView
 
 #: print_slabinfo_header() in mm/slab_common.c, the same since Linux 2.6.10. Not read from the host: there
 #: every reader walks all caches under a lock.

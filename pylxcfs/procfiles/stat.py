@@ -7,8 +7,8 @@ switches and forks are not counted per cgroup.
 import re
 from typing import Final
 
-from pylxcfs.host import HostSnapshot
-from pylxcfs.view import CpuView, ResourceView
+from pylxcfs.view.host import HostSnapshot
+from pylxcfs.view.resources import CpuView, ResourceView
 
 #: Start times of processes count from btime; the kernel counts the others for nobody in particular.
 HOST_WIDE: Final = frozenset({b"btime", b"intr", b"ctxt", b"processes", b"softirq"})

@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from pylxcfs.host import HostSnapshot
-from pylxcfs.view import ResourceView
+from pylxcfs.view.host import HostSnapshot
+from pylxcfs.view.resources import ResourceView
 
 _HEADER: Final = b"Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n"
 #: A number this long reaches the next tab stop by itself.

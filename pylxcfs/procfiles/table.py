@@ -5,11 +5,10 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final
 
-from pylxcfs.binds import CPU_DIRECTORY
 from pylxcfs.cgroup.types import Controller, Pressure
-from pylxcfs.host import HUGE_POOLS, ONLINE, HostSnapshot
 from pylxcfs.procfiles import (
     cpuinfo,
+    cpulists,
     diskstats,
     loadavg,
     meminfo,
@@ -19,8 +18,9 @@ from pylxcfs.procfiles import (
     swaps,
     uptime,
 )
-from pylxcfs.sysfiles import cpulists
-from pylxcfs.view import ResourceView
+from pylxcfs.procfiles.binds import CPU_DIRECTORY
+from pylxcfs.view.host import HUGE_POOLS, ONLINE, HostSnapshot
+from pylxcfs.view.resources import ResourceView
 
 #: Pure: container and host in, the whole file out.
 Renderer = Callable[[ResourceView, HostSnapshot], bytes]

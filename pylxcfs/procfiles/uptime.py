@@ -2,9 +2,9 @@
 
 from typing import Final
 
-from pylxcfs.host import HostSnapshot
 from pylxcfs.procfiles.stat import idle_ticks
-from pylxcfs.view import ResourceView
+from pylxcfs.view.host import HostSnapshot
+from pylxcfs.view.resources import ResourceView
 
 _USEC_PER_HUNDREDTH: Final = 10_000
 

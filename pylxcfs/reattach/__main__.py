@@ -9,12 +9,13 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-from pylxcfs.cli import parse_arguments, set_up_logging
+from pylxcfs.cli import parse_arguments
 from pylxcfs.config import Config
+from pylxcfs.console import set_up_logging
 from pylxcfs.errors import StartupError
 from pylxcfs.fuse.connection import parse_mount_options
 from pylxcfs.reattach.actions import Action, Request, detach, reattach, summary
-from pylxcfs.reattach.orders import Verb
+from pylxcfs.reattach.protocol import Verb
 
 _log = logging.getLogger(__name__)
 #: Nobody reads thousands of lines in a log; `pylxcfsctl reattach --dry-run` has them all.

@@ -11,17 +11,17 @@ from pathlib import Path
 from typing import Final
 
 from pylxcfs.config import DEFAULT_RUNTIME_DIR
+from pylxcfs.containers.name import Name
 from pylxcfs.errors import StartupError
 from pylxcfs.fuse.connection import FILE_SYSTEM_TYPE, MountOptions, ask, mount_at
-from pylxcfs.loadstate import read_boot_id
-from pylxcfs.mountapi import can_close_mounts
-from pylxcfs.mountinfo import Mount, parse_mountinfo
-from pylxcfs.reattach.containername import Name
-from pylxcfs.reattach.memory import Detached, DetachedFile
+from pylxcfs.linux.files import read_boot_id
+from pylxcfs.linux.mountapi import can_close_mounts
+from pylxcfs.linux.mountinfo import Mount, parse_mountinfo
+from pylxcfs.reattach.detached import Detached, DetachedFile
 from pylxcfs.reattach.namespaces import Namespace, list_namespaces
-from pylxcfs.reattach.orders import Answer, Job, Order, Verb, Word, is_place
-from pylxcfs.reattach.planting import Planter
+from pylxcfs.reattach.protocol import Answer, Job, Order, Verb, Word, is_place
 from pylxcfs.reattach.survey import Bind, Reach, State, find_binds
+from pylxcfs.reattach.worker_client import Planter
 
 _STALE: Final = frozenset({errno.ENOTCONN, errno.ECONNABORTED})
 _MARK: Final = f" - {FILE_SYSTEM_TYPE} ".encode()

@@ -9,8 +9,8 @@ from typing import Final
 import psutil
 
 from pylxcfs.cgroup.types import ParseError
-from pylxcfs.processes import PROCESS_GONE, HeldProcess, Processes
-from pylxcfs.reattach.containername import Name, name_of
+from pylxcfs.containers.name import Name, name_of
+from pylxcfs.containers.processes import PROCESS_GONE, HeldProcess, Processes
 
 _INIT: Final = 1
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from pylxcfs.mountinfo import Mount
+from pylxcfs.linux.mountinfo import Mount
 from pylxcfs.reattach.namespaces import Namespace
 
 #: How mountinfo marks what has lost its name in its file system; a dead server's names all do in time.

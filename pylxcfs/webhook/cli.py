@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pylxcfs import __version__
-from pylxcfs.arguments import OneLineParser
+from pylxcfs.console import OneLineParser
 from pylxcfs.errors import StartupError
 from pylxcfs.webhook.options import add_policy_arguments, settings_of
 from pylxcfs.webhook.settings import Settings

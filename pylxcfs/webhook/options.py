@@ -3,7 +3,7 @@
 import argparse
 from pathlib import PurePosixPath
 
-from pylxcfs.binds import DEFAULT_MOUNT_POINT
+from pylxcfs.procfiles.binds import DEFAULT_MOUNT_POINT
 from pylxcfs.webhook.selection import words
 from pylxcfs.webhook.settings import (
     DEFAULT_EXCLUDED_NAMESPACES,

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from pylxcfs.binds import CPU_DIRECTORY, DEFAULT_MOUNT_POINT, bindable
+from pylxcfs.procfiles.binds import CPU_DIRECTORY, DEFAULT_MOUNT_POINT, bindable
 from pylxcfs.procfiles.table import VIRTUAL_FILES
 
 #: On a namespace or pod: "enabled" asks for injection, "disabled" declines it.

@@ -7,7 +7,7 @@ from typing import Final
 from hypothesis import settings
 from hypothesis import strategies as st
 
-CAPTURES: Final = Path(__file__).parent.parent / "captures"
+CAPTURES: Final = Path(__file__).parents[1] / "unit/captures"
 #: Damage is cheap to try, and most of it is dull.
 MANY: Final = settings(max_examples=4 * settings().max_examples)
 

@@ -11,19 +11,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pylxcfs.accounting.cpu_ledger_file import LedgerFile
+from pylxcfs.accounting.hugepages import HugePool
+from pylxcfs.accounting.load_tracker import LoadTracker
 from pylxcfs.cgroup.types import CgroupError, CpuSet
 from pylxcfs.config import ViewConfig
-from pylxcfs.containers import Container
-from pylxcfs.host import HostSnapshot
-from pylxcfs.hugepages import HugePool
-from pylxcfs.ledgerfile import LedgerFile
-from pylxcfs.loadtracker import LoadTracker
-from pylxcfs.processes import Processes
+from pylxcfs.containers.container import Container
+from pylxcfs.containers.processes import Processes
+from pylxcfs.content.viewbuilder import ViewBuilder
 from pylxcfs.procfiles.table import VIRTUAL_FILES, VirtualFile
-from pylxcfs.viewbuilder import ViewBuilder
+from pylxcfs.view.host import HostSnapshot
 from tests.fuzz.damage import CAPTURES, damaged
 from tests.fuzz.trees import MIB, GroupTree, make_tree
-from tests.machine.invariants import check_meminfo, check_swaps
+from tests.support.invariants import check_meminfo, check_swaps
 
 _HOST: Final = CAPTURES / "linux-6.18-x86/proc"
 _SNAPSHOT: Final = {

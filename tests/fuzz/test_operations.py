@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from tests.fuzz import operations
-from tests.machine.daemon import Daemon
+from tests.support.daemon import Daemon
 
 COUNT: Final = 4000
 NOBODY: Final = 65534

@@ -14,13 +14,11 @@ from pylxcfs.cgroup.detect import find_hierarchies
 from pylxcfs.cgroup.membership import container_paths, own_paths, parse_membership, shares_init_cgroup
 from pylxcfs.cgroup.mountroot import MountRoot
 from pylxcfs.cgroup.types import CpuSet, ParseError
+from pylxcfs.containers.procpid import is_linux32, parse_last_cpu, parse_pids, parse_start_ticks, parse_state
 from pylxcfs.fuse.connection import topmost
 from pylxcfs.fuse.triggers import TriggerError, parse_trigger
-from pylxcfs.mountinfo import parse_mountinfo
-from pylxcfs.personality import is_linux32
+from pylxcfs.linux.mountinfo import parse_mountinfo
 from pylxcfs.reattach.survey import find_binds
-from pylxcfs.starttime import parse_start_ticks
-from pylxcfs.taskstatus import parse_last_cpu, parse_pids, parse_state
 from tests.fuzz.damage import CAPTURES, MANY, damaged
 
 _MEMORY_STAT: Final = (CAPTURES / "linux-6.12-x86/cgroup-v2/memory.stat").read_bytes()

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pylxcfs.assembly import assemble
 from pylxcfs.config import ViewConfig
+from pylxcfs.content.engine import assemble
 from pylxcfs.fuse.connection import MountOptions, open_connection
 from pylxcfs.fuse.filesystem import FileSystem
-from pylxcfs.fuse.passes import Passes
+from pylxcfs.fuse.partial_reads import Passes
 from pylxcfs.fuse.session import Session
 from pylxcfs.fuse.tree import Tree
 from pylxcfs.fuse.triggers import Triggers
@@ -31,7 +31,7 @@ from pylxcfs.fuse.wire import (
     parse_request,
 )
 from tests.fuzz.damage import MANY, pieces
-from tests.machine.session import Session as Run
+from tests.support.session import Session as Run
 from tests.unit.kernel import Kernel
 
 _NAMES: Final = (b"proc", b"sys", b"meminfo", b"..", b".", b"a/b", b"\xff" * 300, b"cpu0", b"online")
@@ -44,7 +44,7 @@ class _Target:
     def __init__(self, directory: Path) -> None:
         with pytest.MonkeyPatch.context() as patch:
             # A socket that nobody would close.
-            patch.setattr("pylxcfs.assembly._open_cgroup_stats", lambda: None)
+            patch.setattr("pylxcfs.content.engine._open_cgroup_stats", lambda: None)
             engine = assemble(ViewConfig())
         # Nothing watches: no trigger is ever set on the host's own files.
         self.session = Session(os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK))

@@ -9,15 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pylxcfs.accounting.cpu_ledger import Sample, advance, open_ledger
+from pylxcfs.accounting.cpu_ledger_file import LedgerFile
+from pylxcfs.accounting.load_average import Averages, LoadAverage
+from pylxcfs.accounting.load_file import LoadFile
 from pylxcfs.cgroup.types import CgroupPath, CgroupPaths, CpuSet, CpuTime
-from pylxcfs.cputime import Sample, advance, open_ledger
-from pylxcfs.fuse.passes import Passes
+from pylxcfs.containers.container import ContainerKey
+from pylxcfs.fuse.partial_reads import Passes
 from pylxcfs.fuse.wire import Handle
-from pylxcfs.ledgerfile import LedgerFile
-from pylxcfs.loadaverage import Averages, LoadAverage
-from pylxcfs.loadstate import ContainerKey, LoadFile
-from pylxcfs.reattach.memory import Detached, DetachedFile
-from pylxcfs.runstate import Replacement, RunState, StateFile
+from pylxcfs.reattach.detached import Detached, DetachedFile
+from pylxcfs.rundir.supervisor_state import Replacement, RunState, StateFile
 from tests.fuzz.damage import MANY, damaged, pieces
 
 _KEY: Final = ContainerKey(CgroupPaths.of({"memory": CgroupPath("/a")}), 42, 77)

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
+from pylxcfs.accounting.cpu_ledger import Sample, open_ledger
+from pylxcfs.accounting.hugepages import HugePages
+from pylxcfs.accounting.load_average import Averages, LoadView
 from pylxcfs.cgroup.types import CpuMax, CpuSet, CpuTime, DeviceIo, DeviceNumber, MemoryStat, MemoryStats
-from pylxcfs.cputime import Sample, open_ledger
-from pylxcfs.host import HostSnapshot
-from pylxcfs.hugepages import HugePages
-from pylxcfs.loadaverage import Averages
-from pylxcfs.view import CpuView, LoadView, MemoryView, ResourceView
+from pylxcfs.view.host import HostSnapshot
+from pylxcfs.view.resources import CpuView, MemoryView, ResourceView
 
-TESTS = Path(__file__).parent.parent
+TESTS = Path(__file__).parent
 CAPTURES = TESTS / "captures"
 GOLDEN = TESTS / "golden"
 MIB = 1 << 20

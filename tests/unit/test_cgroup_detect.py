@@ -3,7 +3,7 @@
 from itertools import permutations
 
 from pylxcfs.cgroup.detect import Hierarchy, find_hierarchies
-from pylxcfs.mountinfo import parse_mountinfo
+from pylxcfs.linux.mountinfo import parse_mountinfo
 
 _PREFIX = "30 25 0:26 {root} {point} rw,nosuid shared:9 - {type} {source} {options}\n"
 

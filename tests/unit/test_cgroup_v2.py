@@ -27,7 +27,7 @@ from pylxcfs.cgroup.types import (
 )
 from pylxcfs.cgroup.v2 import V2Reader
 
-CAPTURES = Path(__file__).parent.parent / "captures"
+CAPTURES = Path(__file__).parent / "captures"
 Tree = Callable[..., V2Reader]
 MEMORY = {"memory.current": "123\n", "memory.max": "max\n", "memory.stat": "file 7\nanon 8\nkernel 9\n"}
 SWAP = {"memory.swap.current": "4096\n", "memory.swap.max": "max\n"}

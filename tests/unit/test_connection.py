@@ -17,7 +17,7 @@ from pylxcfs.fuse.connection import (
     prepare_mount_point,
     topmost,
 )
-from pylxcfs.mountinfo import Mount, parse_mountinfo
+from pylxcfs.linux.mountinfo import Mount, parse_mountinfo
 
 MS_NOSUID_NODEV_NOEXEC = 2 | 4 | 8
 

@@ -6,14 +6,15 @@ from pathlib import Path
 import psutil
 import pytest
 
+from pylxcfs.accounting.cpu_ledger import CpuTimes
+from pylxcfs.accounting.load_average import LoadView
 from pylxcfs.cgroup.parse import format_cpu_list
-from pylxcfs.host import HostSnapshot
-from pylxcfs.procfiles import cpuinfo, stat
-from pylxcfs.sysfiles import cpulists
-from pylxcfs.view import CpuTimes, CpuView, LoadView, ResourceView
-from tests.machine.readings import cpuinfo_cpus
+from pylxcfs.procfiles import cpuinfo, cpulists, stat
+from pylxcfs.view.host import HostSnapshot
+from pylxcfs.view.resources import CpuView, ResourceView
+from tests.support.readings import cpuinfo_cpus
 
-CAPTURES = Path(__file__).parent.parent / "captures"
+CAPTURES = Path(__file__).parent / "captures"
 MACHINES = sorted(path.parent.parent.name for path in CAPTURES.glob("*/proc/cpuinfo"))
 #: Debian 12's lscpu knows no RISC-V: it takes a whole cpuinfo for nothing too.
 UNKNOWN_TO_LSCPU = "riscv64-visionfive2"

@@ -6,18 +6,19 @@ from pathlib import Path
 
 import pytest
 
+from pylxcfs.accounting.load_tracker import LoadTracker
 from pylxcfs.cgroup.reader import CgroupFiles
 from pylxcfs.cgroup.types import CgroupPath, CgroupPaths
 from pylxcfs.cgroup.v1 import V1Reader
 from pylxcfs.config import ViewConfig
-from pylxcfs.containers import Container, Resolver
-from pylxcfs.content import ContentService
-from pylxcfs.host import HostReader
-from pylxcfs.loadtracker import LoadTracker
-from pylxcfs.metrics import summarize
-from pylxcfs.processes import Processes
+from pylxcfs.containers.container import Container
+from pylxcfs.containers.processes import Processes
+from pylxcfs.containers.resolver import Resolver
+from pylxcfs.content.service import ContentService
+from pylxcfs.content.viewbuilder import ViewBuilder
 from pylxcfs.procfiles.table import VIRTUAL_FILES, VirtualFile
-from pylxcfs.viewbuilder import ViewBuilder
+from pylxcfs.status.document import summarize
+from pylxcfs.view.host import HostReader
 
 _FILES = {file.path.rpartition("/")[2]: file for file in VIRTUAL_FILES}
 _HOST_MEMINFO = "MemTotal:       1000000 kB\nMemFree:        500000 kB\nSwapTotal:         0 kB\n"

@@ -10,20 +10,21 @@ from typing import cast
 
 import pytest
 
-from pylxcfs.binds import CPU_DIRECTORY
+from pylxcfs.accounting.cpu_ledger import CpuTimes
 from pylxcfs.cgroup.types import CpuSet
-from pylxcfs.containers import Container
-from pylxcfs.content import ContentService
+from pylxcfs.containers.container import Container
+from pylxcfs.content.service import ContentService
 from pylxcfs.fuse import hostnodes
 from pylxcfs.fuse.filesystem import FileSystem
-from pylxcfs.fuse.passes import Passes
+from pylxcfs.fuse.partial_reads import Passes
 from pylxcfs.fuse.tree import Tree, build_nodes
 from pylxcfs.fuse.wire import Handle, Inode, Opcode
-from pylxcfs.host import HostSnapshot
-from pylxcfs.hosttree import HostReadError, HostTree
+from pylxcfs.linux.hosttree import HostReadError, HostTree
+from pylxcfs.procfiles import cpulists
+from pylxcfs.procfiles.binds import CPU_DIRECTORY
 from pylxcfs.procfiles.table import VIRTUAL_FILES, VirtualFile
-from pylxcfs.sysfiles import cpulists
-from pylxcfs.view import CpuTimes, CpuView, ResourceView
+from pylxcfs.view.host import HostSnapshot
+from pylxcfs.view.resources import CpuView, ResourceView
 from tests.unit.kernel import Entry, Kernel, Refused
 
 HOST, ONE, TWO = 1, 2, 3

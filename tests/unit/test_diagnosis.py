@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pylxcfs.cgroup.types import Controller
+from pylxcfs.containers.name import Name
 from pylxcfs.ctl.doctor import as_document, lines
 from pylxcfs.diagnosis import (
     binds,
@@ -32,12 +33,11 @@ from pylxcfs.diagnosis.rivals import RivalFacts
 from pylxcfs.diagnosis.runtimes import Runtime, RuntimeFacts
 from pylxcfs.diagnosis.security import PrivilegeFacts, SecurityFacts
 from pylxcfs.diagnosis.service import ServiceFacts
-from pylxcfs.metrics import FallbackStatus, ServerStatus
-from pylxcfs.mountinfo import Mount
-from pylxcfs.reattach.containername import Name
+from pylxcfs.linux.mountinfo import Mount
 from pylxcfs.reattach.survey import State
-from pylxcfs.runstate import Replacement, RunState
-from pylxcfs.runstatus import ProcessStatus, RunStatus
+from pylxcfs.rundir.supervisor_state import Replacement, RunState
+from pylxcfs.status.document import FallbackStatus, ServerStatus
+from pylxcfs.status.report import ProcessStatus, RunStatus
 
 _NOW = 1_800_000_000.0
 _TYPE = "fuse.lxcfs"

@@ -8,8 +8,8 @@ import pytest
 
 from pylxcfs.cgroup.detect import Hierarchy
 from pylxcfs.config import ViewConfig
-from pylxcfs.features import describe, kernel_features, options
-from pylxcfs.processes import Processes
+from pylxcfs.containers.processes import Processes
+from pylxcfs.content.features import describe, kernel_features, options
 
 
 @pytest.fixture

@@ -13,14 +13,14 @@ from typing import cast
 import pytest
 
 from pylxcfs.cgroup.types import Pressure
-from pylxcfs.containers import Container
-from pylxcfs.content import ContentService
+from pylxcfs.containers.container import Container
+from pylxcfs.content.service import ContentService
 from pylxcfs.fuse.filesystem import FileSystem
-from pylxcfs.fuse.passes import Passes
+from pylxcfs.fuse.partial_reads import Passes
 from pylxcfs.fuse.tree import Tree, build_nodes
 from pylxcfs.fuse.triggers import NO_EVENTS, TriggerError, Triggers
 from pylxcfs.fuse.wire import ROOT_INODE, Handle, Opcode
-from pylxcfs.hosttree import HostTree, HostTreeError
+from pylxcfs.linux.hosttree import HostTree, HostTreeError
 from pylxcfs.procfiles.table import VIRTUAL_FILES, VirtualFile
 from tests.unit.kernel import Kernel, Refused
 

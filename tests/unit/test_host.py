@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from pylxcfs.host import HUGE_POOLS, ONLINE, HostReader, read_whole
-from pylxcfs.hugepages import HugePool
+from pylxcfs.accounting.hugepages import HugePool
+from pylxcfs.linux.files import read_whole
+from pylxcfs.view.host import HUGE_POOLS, ONLINE, HostReader
 
 
 @pytest.fixture

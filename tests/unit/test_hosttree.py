@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pylxcfs.hosttree import HostReadError, HostTree, HostTreeError
+from pylxcfs.linux.hosttree import HostReadError, HostTree, HostTreeError
 
 OUTSIDE = ["..", "../secret", "cpu0/../../secret", "/etc/passwd", ".", "cpu0/.", "cpu0//id", "cpu0/"]
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from pylxcfs.cgroup.hugetlb import size_name
+from pylxcfs.accounting.hugepages import NO_HUGE_PAGES, HugePages, HugePool, share_of
+from pylxcfs.cgroup.effective import size_name
 from pylxcfs.cgroup.types import HugetlbStats
-from pylxcfs.hugepages import NO_HUGE_PAGES, HugePages, HugePool, share_of
 
 MIB = 1 << 20
 SMALL, BIG = 2 * MIB, 1024 * MIB

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.machine.invariants import (
+from tests.support.invariants import (
     FACTS,
     PASS,
     History,
@@ -20,7 +20,7 @@ from tests.machine.invariants import (
     check_together,
     check_uptime,
 )
-from tests.machine.readings import named_texts
+from tests.support.readings import named_texts
 
 MEMINFO = """\
 MemTotal:       1000 kB

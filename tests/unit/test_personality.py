@@ -8,17 +8,19 @@ from pathlib import Path
 
 import pytest
 
+from pylxcfs.accounting.load_tracker import LoadTracker
 from pylxcfs.cgroup.reader import CgroupFiles
 from pylxcfs.cgroup.v1 import V1Reader
 from pylxcfs.config import ViewConfig
-from pylxcfs.containers import Container, Resolver
-from pylxcfs.content import ContentService
-from pylxcfs.host import HostReader
-from pylxcfs.loadtracker import LoadTracker
-from pylxcfs.personality import is_linux32, linux32
-from pylxcfs.processes import Processes
+from pylxcfs.containers.container import Container
+from pylxcfs.containers.processes import Processes
+from pylxcfs.containers.procpid import is_linux32
+from pylxcfs.containers.resolver import Resolver
+from pylxcfs.content.service import ContentService
+from pylxcfs.content.viewbuilder import ViewBuilder
+from pylxcfs.linux.personality import linux32
 from pylxcfs.procfiles.table import CPUINFO, VIRTUAL_FILES
-from pylxcfs.viewbuilder import ViewBuilder
+from pylxcfs.view.host import HostReader
 
 OWN = "thread-self/personality"
 

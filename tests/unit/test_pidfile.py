@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from pylxcfs.errors import StartupError
-from pylxcfs.pidfile import PidFile, holder
+from pylxcfs.rundir.pidfile import PidFile, holder
 
 # The lock is the process's, so the other instance has to be a process.
 _INSTANCE = """
 import sys
 from pathlib import Path
 from pylxcfs.errors import StartupError
-from pylxcfs.pidfile import PidFile
+from pylxcfs.rundir.pidfile import PidFile
 try:
     with PidFile(Path(sys.argv[1])):
         print("locked")
@@ -27,7 +27,7 @@ except StartupError as error:
 _HOLDER = """
 import sys
 from pathlib import Path
-from pylxcfs.pidfile import holder
+from pylxcfs.rundir.pidfile import holder
 print(holder(Path(sys.argv[1])))
 """
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from pylxcfs.processes import is_alive
-from tests.machine.waiting import wait_for
+from pylxcfs.containers.processes import is_alive
+from tests.support.waiting import wait_for
 
 _ASK = """
 import os, sys
-from pylxcfs.processes import is_alive
+from pylxcfs.containers.processes import is_alive
 fd = os.pidfd_open(int(sys.argv[1]))
 print(is_alive(fd), flush=True)
 sys.stdin.read()

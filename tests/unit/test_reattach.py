@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from pylxcfs.ctl.bindtable import table
-from pylxcfs.mountinfo import Mount, parse_mountinfo
+from pylxcfs.containers.name import Name, name_of
+from pylxcfs.containers.procpid import parse_start_ticks
+from pylxcfs.ctl.binds import table
+from pylxcfs.linux.mountinfo import Mount, parse_mountinfo
 from pylxcfs.reattach.actions import Action, Outcome, summary
-from pylxcfs.reattach.containername import Name, name_of
-from pylxcfs.reattach.memory import Detached, DetachedFile
+from pylxcfs.reattach.detached import Detached, DetachedFile
 from pylxcfs.reattach.namespaces import Namespace, list_namespaces
-from pylxcfs.reattach.orders import (
+from pylxcfs.reattach.protocol import (
     Answer,
     Job,
     Order,
@@ -26,9 +27,8 @@ from pylxcfs.reattach.orders import (
     load_answers,
     load_jobs,
 )
-from pylxcfs.reattach.planting import Planter
 from pylxcfs.reattach.survey import Bind, Reach, State, find_binds
-from pylxcfs.starttime import parse_start_ticks
+from pylxcfs.reattach.worker_client import Planter
 
 ID = "3f2a9c31be02" + "0123456789abcdef" * 3 + "0123"
 #: A docker container: its root, /proc, /sys, binds of ours, one of them hidden by a file of the container's.

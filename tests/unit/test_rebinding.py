@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from pylxcfs.rebinding import Rebinding
+from pylxcfs.supervision.rebinding import Rebinding
 
 
 def test_cannot_be_started(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
@@ -25,7 +25,7 @@ def test_is_not_our_business(monkeypatch: pytest.MonkeyPatch, caplog: pytest.Log
 
 def test_only_its_own_child_is_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """In a container the supervisor reaps children of others too."""
-    monkeypatch.setattr("pylxcfs.rebinding.start_process", lambda _command: 7)
+    monkeypatch.setattr("pylxcfs.supervision.rebinding.start_process", lambda _command: 7)
     rebinding = Rebinding((), enabled=True)
     assert rebinding.start("plant")
     assert (False, True) == (rebinding.has_ended(8), rebinding.is_running)

@@ -2,9 +2,11 @@
 
 import re
 
-from pylxcfs.host import HostSnapshot
+from pylxcfs.accounting.cpu_ledger import CpuTimes
+from pylxcfs.accounting.load_average import LoadView
 from pylxcfs.procfiles import cpuinfo, stat, uptime
-from pylxcfs.view import CpuTimes, CpuView, LoadView, ResourceView
+from pylxcfs.view.host import HostSnapshot
+from pylxcfs.view.resources import CpuView, ResourceView
 
 ARM_TRAILER = b"Hardware\t: Generic board\nRevision\t: 0000\nSerial\t\t: 0000000000000000\n"
 

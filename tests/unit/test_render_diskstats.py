@@ -3,9 +3,9 @@
 import pytest
 
 from pylxcfs.cgroup.types import DeviceIo, DeviceNumber
-from pylxcfs.host import HostSnapshot
 from pylxcfs.procfiles import diskstats
-from pylxcfs.view import ResourceView
+from pylxcfs.view.host import HostSnapshot
+from pylxcfs.view.resources import ResourceView
 
 IO = DeviceIo(rbytes=1535, wbytes=4096, rios=2, wios=3, dbytes=1024, dios=4)
 

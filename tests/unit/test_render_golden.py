@@ -8,9 +8,9 @@ from typing import Final
 
 import pytest
 
-from pylxcfs.host import HostSnapshot
 from pylxcfs.procfiles.table import VIRTUAL_FILES, VirtualFile
-from pylxcfs.view import CpuView, ResourceView
+from pylxcfs.view.host import HostSnapshot
+from pylxcfs.view.resources import CpuView, ResourceView
 
 #: What the container sees where there is more to choose from than two CPUs: not the first,
 #: the last, both sides of a gap.
@@ -29,7 +29,7 @@ VISIBLE: Final = {
     "s390x-z13-drawer": (0, 6),
     "x86-epyc7451": (95,),
 }
-CAPTURES = Path(__file__).parent.parent / "captures"
+CAPTURES = Path(__file__).parent / "captures"
 CASES = [
     pytest.param(machine.name, row, id=f"{machine.name}/{row.path}")
     for machine in sorted(CAPTURES.iterdir())

@@ -2,10 +2,10 @@
 
 import pytest
 
-from pylxcfs.host import HostSnapshot
-from pylxcfs.loadaverage import Averages
+from pylxcfs.accounting.load_average import Averages, LoadView
 from pylxcfs.procfiles import loadavg
-from pylxcfs.view import LoadView, ResourceView
+from pylxcfs.view.host import HostSnapshot
+from pylxcfs.view.resources import ResourceView
 
 _HOST = HostSnapshot(loadavg=b"4.20 3.10 2.00 5/999 31337\n")
 

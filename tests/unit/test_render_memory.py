@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from pylxcfs.cgroup.types import MemoryStat, MemoryStats
-from pylxcfs.host import HostSnapshot
 from pylxcfs.procfiles import meminfo, swaps
 from pylxcfs.procfiles.meminfo import classify
-from pylxcfs.view import MemoryView, ResourceView
+from pylxcfs.view.host import HostSnapshot
+from pylxcfs.view.resources import MemoryView, ResourceView
 
-CAPTURES = Path(__file__).parent.parent / "captures"
+CAPTURES = Path(__file__).parent / "captures"
 NAMES = sorted(
     {
         line.partition(b":")[0]

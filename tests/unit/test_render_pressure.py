@@ -8,9 +8,9 @@ from pylxcfs.cgroup.reader import CgroupFiles
 from pylxcfs.cgroup.types import V2, CgroupGone, CgroupPath, CgroupPaths, ControllerUnavailable, Pressure
 from pylxcfs.cgroup.v1 import V1Reader
 from pylxcfs.cgroup.v2 import V2Reader
-from pylxcfs.host import HostSnapshot
 from pylxcfs.procfiles import pressure, slabinfo
-from pylxcfs.view import NOTHING_USED, ResourceView
+from pylxcfs.view.host import HostSnapshot
+from pylxcfs.view.resources import NOTHING_USED, ResourceView
 
 HEADER = (
     b"slabinfo - version: 2.1\n"

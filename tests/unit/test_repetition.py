@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from pylxcfs.repetition import RepetitionFilter
+from pylxcfs.console import RepetitionFilter
 
 
 class _Log:

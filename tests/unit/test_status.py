@@ -9,12 +9,12 @@ import pytest
 
 from pylxcfs import __version__
 from pylxcfs.ctl.doctor import as_document as doctor_document
+from pylxcfs.ctl.output import duration, mebibytes, moment, short_time
 from pylxcfs.ctl.status import as_document, lines
-from pylxcfs.ctl.units import duration, mebibytes, moment, short_time
 from pylxcfs.diagnosis.finding import Finding, Verdict
-from pylxcfs.metrics import FallbackStatus, FileStatus, ServerStatus
-from pylxcfs.runstate import Replacement, RunState
-from pylxcfs.runstatus import ProcessStatus, RunStatus
+from pylxcfs.rundir.supervisor_state import Replacement, RunState
+from pylxcfs.status.document import FallbackStatus, FileStatus, ServerStatus
+from pylxcfs.status.report import ProcessStatus, RunStatus
 
 _NOW = 1_800_000_000.0
 _DOCUMENT = Path(__file__).parents[2] / "docs" / "troubleshooting.md"

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from pylxcfs.binds import CPU_DIRECTORY
 from pylxcfs.cgroup.types import Controller, Pressure
-from pylxcfs.host import PARSED, HostSnapshot
+from pylxcfs.procfiles.binds import CPU_DIRECTORY
 from pylxcfs.procfiles.table import VIRTUAL_FILES, Fallback, VirtualFile
-from pylxcfs.view import NOTHING_USED, ResourceView
+from pylxcfs.view.host import PARSED, HostSnapshot
+from pylxcfs.view.resources import NOTHING_USED, ResourceView
 
 #: By name below /proc; the snapshot has an underscore for the slash.
 HOST_FILES = frozenset(
@@ -20,7 +20,7 @@ HOST_FILES = frozenset(
 )
 FIELDS = frozenset(name.replace("/", "_") for name in HOST_FILES)
 ROWS = pytest.mark.parametrize("row", VIRTUAL_FILES, ids=lambda row: row.path)
-PROC = Path(__file__).parent.parent / "captures/linux-6.18-x86/proc"
+PROC = Path(__file__).parent / "captures/linux-6.18-x86/proc"
 
 
 class Poisoned(HostSnapshot):

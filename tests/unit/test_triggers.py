@@ -10,8 +10,8 @@ from typing import cast
 import pytest
 
 from pylxcfs.cgroup.types import CgroupPaths, ControllerUnavailable, Pressure
-from pylxcfs.containers import Container
-from pylxcfs.content import ContentService
+from pylxcfs.containers.container import Container
+from pylxcfs.content.service import ContentService
 from pylxcfs.fuse.triggers import NO_EVENTS, TriggerError, Triggers, parse_trigger
 from pylxcfs.fuse.wire import Handle
 

@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from pylxcfs.accounting.cpu_ledger import CpuTimes
 from pylxcfs.cgroup.types import MemoryStat, MemoryStats
-from pylxcfs.view import CpuTimes, CpuView, MemoryView, ResourceView
+from pylxcfs.view.resources import CpuView, MemoryView, ResourceView
 
 MIB = 1 << 20
 STATS = MemoryStats(10 * MIB, 64 * MIB, 0, None, swap_accounted=True, stat=MemoryStat())

@@ -1,0 +1,1 @@
+"""What has to be remembered about a container between two reads."""

@@ -1,0 +1,1 @@
+"""From a virtual file and a container to bytes."""

@@ -1,0 +1,183 @@
+"""(virtual file, container) → bytes: the content cache, and what is served when the kernel does not answer.
+
+The fallback policy is docs/adr/0005-fallbacks.md: a reader never sees an error for it, and never another
+container's data.
+"""
+
+import logging
+import time
+from collections import Counter, OrderedDict, defaultdict
+from typing import Final
+
+from pylxcfs.cgroup.parse import parse_cpu_list
+from pylxcfs.cgroup.types import (
+    CgroupError,
+    CgroupGone,
+    CgroupReader,
+    Controller,
+    ControllerUnavailable,
+    CpuSet,
+    Pressure,
+)
+from pylxcfs.containers.container import Container
+from pylxcfs.containers.resolver import Resolver
+from pylxcfs.content.counters import FileCounters
+from pylxcfs.content.viewbuilder import ViewBuilder
+from pylxcfs.procfiles.table import CPUINFO, CPUINFO_LINUX32, CPUS_PRESENT, Fallback, VirtualFile
+from pylxcfs.view.host import HostReader
+from pylxcfs.view.resources import NOTHING_USED
+
+_log = logging.getLogger(__name__)
+_MAX_CACHED: Final = 8192
+
+
+class ContentService:
+    """Renders virtual files. Owned by the serving thread."""
+
+    def __init__(
+        self,
+        host: HostReader,
+        reader: CgroupReader,
+        resolver: Resolver,
+        builder: ViewBuilder,
+        cache_ttl_seconds: float,
+    ) -> None:
+        """Serve rendered content again for `cache_ttl_seconds`; 0 renders every time."""
+        self._host = host
+        self._reader = reader
+        self._resolver = resolver
+        self._builder = builder
+        self._ttl = cache_ttl_seconds
+        self._host_view = False
+        self._cache: OrderedDict[tuple[Container | None, VirtualFile], tuple[float, bytes]] = OrderedDict()
+        #: How often a file could not be rendered and its fallback was served: (path, why) → count.
+        self.fallbacks: Counter[tuple[str, str]] = Counter()
+        #: What was asked for by those who open or reread a file.
+        self.counters: defaultdict[VirtualFile, FileCounters] = defaultdict(FileCounters)
+        #: What walks through the CPU tree needed besides.
+        self.walks = FileCounters()
+
+    @property
+    def shows_host(self) -> bool:
+        """Whether everybody sees the host."""
+        return self._host_view
+
+    def show_host(self, *, on: bool) -> bool:
+        """Show everybody the host, or containers themselves again; return whether that is a change.
+
+        Files that are open follow at their next read from the start.
+        """
+        changed = self._host_view != on
+        self._host_view = on
+        self._cache.clear()
+        return changed
+
+    def row_for(self, file: VirtualFile, pid: int) -> VirtualFile:
+        """Return the row to open for `pid`: some see another cpuinfo (docs/adr/0013-personality.md)."""
+        if file is CPUINFO and self._host.heeds_personality and self._resolver.is_linux32(pid):
+            return CPUINFO_LINUX32
+        return file
+
+    def open(self, file: VirtualFile, pid: int) -> tuple[Container | None, bytes]:
+        """Find out who asks, and return their content with it."""
+        counters = self.counters[file]
+        began_ns = time.perf_counter_ns()
+        opened = self._open(file, pid, counters)
+        counters.add(time.perf_counter_ns() - began_ns)
+        return opened
+
+    def read(self, file: VirtualFile, container: Container | None) -> bytes:
+        """Return the content for `container`, at most the cache time old; raises CgroupGone."""
+        counters = self.counters[file]
+        began_ns = time.perf_counter_ns()
+        content = self._read(file, container, counters)
+        counters.add(time.perf_counter_ns() - began_ns)
+        return content
+
+    def visible_cpus(self, pid: int) -> CpuSet | None:
+        """Return the CPUs that `pid` sees, None for all that the host has.
+
+        Read from the file that says so, and so never another answer than the files'.
+        """
+        if self._host_view:
+            return None
+        began_ns = time.perf_counter_ns()
+        container, content = self._open(CPUS_PRESENT, pid, self.walks)
+        self.walks.add(time.perf_counter_ns() - began_ns)
+        return None if container is None else parse_cpu_list(CPUS_PRESENT.path, content)
+
+    def open_pressure(self, resource: Pressure, container: Container) -> int:
+        """Open `container`'s pressure file for a trigger; raises CgroupError where it has none of its own."""
+        if self._reader.at_root(container.paths, Controller.PRESSURE):
+            raise ControllerUnavailable("a trigger there would watch the host")
+        return self._reader.open_pressure(container.paths, resource)
+
+    def prune(self) -> None:
+        """Drop content that may not be served any more."""
+        now = time.monotonic()
+        # Every entry lives equally long, so the oldest are in front.
+        while self._cache and next(iter(self._cache.values()))[0] <= now:
+            self._cache.popitem(last=False)
+
+    def _open(self, file: VirtualFile, pid: int, counters: FileCounters) -> tuple[Container | None, bytes]:
+        # Who asks is found out in the host view too: what stays open outlasts it.
+        container = self._resolver.resolve(pid)
+        try:
+            return container, self._read(file, container, counters)
+        except CgroupGone:
+            # Removed between two looks: a stale answer about who asks, or the asker is about to end. A group
+            # of the same name may be there by now, so what is open in any hierarchy is looked up again too.
+            if container is not None:
+                self._resolver.forget(container)
+                self._reader.forget(container.paths)
+            container = self._resolver.resolve(pid)
+        try:
+            return container, self._read(file, container, counters)
+        except CgroupGone as error:
+            return container, self._fall_back(file, error)
+
+    def _read(self, file: VirtualFile, container: Container | None, counters: FileCounters) -> bytes:
+        if self._host_view:
+            container = None
+        if not self._ttl:
+            return self._render(file, container)
+        now = time.monotonic()
+        key = (container, file)
+        cached = self._cache.get(key)
+        if cached is not None and now < cached[0]:
+            counters.hits += 1
+            return cached[1]
+        content = self._render(file, container)
+        self._cache[key] = (now + self._ttl, content)
+        self._cache.move_to_end(key)
+        if len(self._cache) > _MAX_CACHED:
+            self._cache.popitem(last=False)
+        return content
+
+    def _render(self, file: VirtualFile, container: Container | None) -> bytes:
+        if container is None:
+            return self._read_host(file)
+        if file.controllers and all(self._reader.at_root(container.paths, c) for c in file.controllers):
+            # No cgroup of its own: a host process shares the host's; a container has no answer.
+            if container.in_host_pid_namespace:
+                return self._read_host(file)
+            return self._fall_back(file, ControllerUnavailable("the container is in the root cgroup"))
+        try:
+            host = self._host.snapshot(file.host_files, as_linux32=file.as_linux32)
+            return file.render(self._builder.build(container, file, host), host)
+        except CgroupGone:
+            raise
+        except CgroupError as error:
+            return self._fall_back(file, error)
+
+    def _fall_back(self, file: VirtualFile, error: CgroupError) -> bytes:
+        reason = (file.path, type(error).__name__)
+        self.fallbacks[reason] += 1
+        if self.fallbacks[reason] == 1:
+            _log.warning("%s: serving the fallback (%s): %s", file.path, file.fallback.name.lower(), error)
+        if file.fallback is Fallback.HOST:
+            return self._read_host(file)
+        return file.render(NOTHING_USED, self._host.snapshot(file.host_files))
+
+    def _read_host(self, file: VirtualFile) -> bytes:
+        return self._host.read(file.host_file, as_linux32=file.as_linux32)

@@ -1,0 +1,1 @@
+"""What the kernel offers and Python has no words for; nothing here knows of pylxcfs."""

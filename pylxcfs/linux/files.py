@@ -1,0 +1,25 @@
+"""Reading the kernel's files."""
+
+import os
+from pathlib import Path
+from typing import Final
+
+_CHUNK: Final = 1 << 16
+
+
+def read_boot_id(proc_root: Path) -> str:
+    """Return what is different after every boot."""
+    return (proc_root / "sys/kernel/random/boot_id").read_text().strip()
+
+
+def read_whole(fd: int) -> bytes:
+    """Read a kernel file from its start to its end, however its size is reported.
+
+    A seq_file gives one record or one page per read, so only an empty read is the end. Sequential reads go
+    on where the last one stopped; with pread(2) the kernel would write everything before anew each time.
+    """
+    os.lseek(fd, 0, os.SEEK_SET)
+    parts = []
+    while part := os.read(fd, _CHUNK):
+        parts.append(part)
+    return b"".join(parts)

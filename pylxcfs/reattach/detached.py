@@ -1,0 +1,77 @@
+"""Which binds were taken away, in a small file, for the reattach that plants them again."""
+
+import fcntl
+import json
+import logging
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from pylxcfs.errors import StartupError
+from pylxcfs.rundir.files import make_state_directory, replace_file
+
+_LOG: Final = logging.getLogger(__name__)
+_VERSION: Final = 1
+
+
+class Detached(NamedTuple):
+    """One bind that a container has had. Namespaces' numbers are reused, but not with the same start."""
+
+    namespace: int
+    start_ticks: int
+    target: str
+    file: str
+
+
+class DetachedFile:
+    """Where detached binds are kept, until the next boot."""
+
+    def __init__(self, directory: Path, boot_id: str) -> None:
+        """Keep them in `directory`, which need not exist yet."""
+        self._path = directory / "binds.json"
+        self._boot_id = boot_id
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Let nobody else plant or detach meanwhile; raises StartupError where that cannot be had."""
+        make_state_directory(self._path.parent)
+        try:
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+            fd = os.open(self._path.with_suffix(".lock"), flags, 0o600)
+        except OSError as error:
+            raise StartupError(f"cannot use {self._path.parent}: {error.strerror}") from error
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(fd)
+
+    def save(self, detached: Iterable[Detached]) -> None:
+        """Replace the file as a whole; a failure is logged: the next start will not plant them."""
+        text = json.dumps({"version": _VERSION, "boot_id": self._boot_id, "detached": sorted(detached)})
+        try:
+            replace_file(self._path, text.encode())
+        except OSError as error:
+            _LOG.warning("detached binds will not be planted by the next start: %s", error)
+
+    def load(self) -> set[Detached]:
+        """Return what was saved since the last boot; nothing where that cannot be told for certain."""
+        try:
+            content = json.loads(self._path.read_bytes())
+            if (content["version"], content["boot_id"]) != (_VERSION, self._boot_id):
+                return set()
+            return set(map(_parse, content["detached"]))
+        except FileNotFoundError:
+            return set()
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            _LOG.warning("ignoring the detached binds in %s: %r", self._path, error)
+            return set()
+
+
+def _parse(entry: Any) -> Detached:  # noqa: ANN401 - JSON
+    namespace, start_ticks, target, file = entry
+    if not (isinstance(target, str) and isinstance(file, str)):
+        raise TypeError(entry)
+    return Detached(int(namespace), int(start_ticks), target, file)

@@ -1,0 +1,65 @@
+"""Collects what a server tells of itself from those who count (pylxcfs/metrics.py)."""
+
+import errno
+import os
+import time
+from collections.abc import Mapping
+
+from pylxcfs import __version__
+from pylxcfs.content.counters import FileCounters
+from pylxcfs.content.engine import Engine
+from pylxcfs.fuse.filesystem import FileSystem
+from pylxcfs.fuse.session import Session
+from pylxcfs.fuse.wire import Opcode
+from pylxcfs.procfiles.binds import CPU_DIRECTORY
+from pylxcfs.status.document import FallbackStatus, FileStatus, ServerStatus, summarize
+from pylxcfs.supervision.protocol import ALIVE_SECONDS
+
+
+class StatusSource:
+    """Looks at a server from another thread than the one that serves; what it sees may be a request old."""
+
+    def __init__(self, generation: int, engine: Engine, file_system: FileSystem, session: Session) -> None:
+        """Tell of what begins now."""
+        self._began_at = time.time()
+        self._generation = generation
+        self._engine = engine
+        self._file_system = file_system
+        self._session = session
+
+    def status(self) -> ServerStatus:
+        """Look."""
+        content = self._engine.content
+        # Copies, made in one step: the serving thread goes on adding keys.
+        fallbacks = dict(content.fallbacks)
+        refused = dict(self._file_system.refused)
+        requests = enumerate(self._file_system.requests)
+        waiting = self._session.waiting_steps
+        return ServerStatus(
+            version=__version__,
+            pid=os.getpid(),
+            generation=self._generation,
+            began_at=self._began_at,
+            host_view=content.shows_host,
+            # The sign of life is posted again and again, and called at once.
+            silent_seconds=0.0 if waiting <= 1 else waiting * ALIVE_SECONDS,
+            containers=self._engine.resolver.known,
+            open_files=self._file_system.open_files,
+            requests={Opcode(opcode).name: count for opcode, count in requests if count},
+            files=self._files(),
+            fallbacks=tuple(
+                FallbackStatus(file, why, count) for (file, why), count in sorted(fallbacks.items())
+            ),
+            unresolved=self._engine.resolver.unresolved,
+            refused={errno.errorcode[number]: count for number, count in sorted(refused.items())},
+            failed=self._file_system.failed,
+        )
+
+    def _files(self) -> Mapping[str, FileStatus]:
+        content = self._engine.content
+        by_path: dict[str, list[FileCounters]] = {file.path: [] for file in self._engine.files}
+        for file, counters in dict(content.counters).items():
+            by_path.setdefault(file.path, []).append(counters)
+        # What looks for a CPU's directory needs the list of CPUs, and is no reader of it.
+        by_path[f"{CPU_DIRECTORY}/"] = [content.walks]
+        return {path: summarize(counters) for path, counters in by_path.items()}

@@ -1,1 +1,0 @@
-"""The files below /sys that tell a container about itself; renderers are pure, as in `procfiles`."""

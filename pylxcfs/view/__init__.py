@@ -1,0 +1,1 @@
+"""What one container owns, and what is known of its host."""

@@ -1,0 +1,53 @@
+"""What a server's death costs on a kernel that cannot send requests again (before Linux 6.9)."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.guests.oldkernel_guest import DEATHS, READERS, REPLACEMENTS
+from tests.support.guest import run_in_guest
+
+HERE = Path(__file__).parent
+Facts = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def facts(tmp_path_factory: pytest.TempPathFactory) -> Facts:
+    """Return what was seen there."""
+    state = tmp_path_factory.mktemp("old-kernel")
+    found: Facts = json.loads(run_in_guest(state, HERE / "oldkernel_guest.py"))
+    assert tuple(map(int, found["release"].split(".")[:2])) < (6, 9)
+    return found
+
+
+def test_an_unplanned_death(facts: Facts, capsys: pytest.CaptureFixture[str]) -> None:
+    """At most the one read that the server was busy with fails, at once, and nobody is left waiting."""
+    deaths = facts["deaths"]
+    # EIO: killed while the kernel was handing the request over (fuse_dev_do_read in fs/fuse/dev.c).
+    assert set(deaths["errors"]) <= {"ECONNABORTED", "EIO"}, facts["daemon"]["log"]
+    lost = sum(deaths["errors"].values())
+    assert lost <= DEATHS
+    assert deaths["reads"] > DEATHS * READERS
+    with capsys.disabled():
+        print(  # noqa: T201 - the figure is what an operator wants to know
+            f"\nLinux {facts['release']}: {deaths['reads']} reads, {DEATHS} deaths: "
+            f"{lost} failed, longest stall {deaths['longest_seconds']:.2f} s"
+        )
+
+
+def test_a_planned_replacement(facts: Facts, capsys: pytest.CaptureFixture[str]) -> None:
+    """A hand-over answers everything that was taken, so that nobody sees it."""
+    replacements = facts["replacements"]
+    assert {} == replacements["errors"]
+    with capsys.disabled():
+        print(  # noqa: T201 - see above
+            f"\nLinux {facts['release']}: {replacements['reads']} reads, {REPLACEMENTS} hand-overs: "
+            f"0 failed, longest stall {replacements['longest_seconds']:.2f} s"
+        )
+
+
+def test_it_ends_well(facts: Facts) -> None:
+    """Nothing stays mounted."""
+    assert (0, False) == (facts["daemon"]["status"], facts["daemon"]["mounted"]), facts["daemon"]["log"]

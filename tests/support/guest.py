@@ -1,0 +1,45 @@
+"""Machines with cgroup v2, booted for one program, on top of this machine's files."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from tests.support.cache import cache_directory
+from tests.support.daemon import REPOSITORY
+
+#: One CPU, and no cpuset, hugetlb and PSI in Debian's kernel for it; up in 2 s.
+UML: Final = ("uml-run", "-s", "64M", "-d", "64M")
+#: Emulated, so slow: four CPUs and all controllers; up in 5 s.
+QEMU: Final = ("qemu-run", "-m", "1536M", "-s", "64M", "-d", "64M")
+#: Covered by empty file systems in the guest (guest-init).
+_COVERED: Final = ("/tmp", "/run", "/var/tmp", "/dev/shm")  # noqa: S108 - compared with, not written to
+_TIME_LIMIT_SECONDS: Final = 600
+
+
+def covered_paths() -> list[str]:
+    """Name what the tests need and would not find in a machine that has those directories empty."""
+    needed = {str(path) for path in (REPOSITORY, sys.prefix, sys.base_prefix)}
+    return [path for path in sorted(needed) if path.startswith(_COVERED)]
+
+
+def run_in_guest(state: Path, program: Path, *arguments: str, machine: Sequence[str] = UML) -> str:
+    """Boot, run a Python program with swap and an empty disk, and return what it printed."""
+    binds = [word for path in covered_paths() for word in ("-b", path)]
+    testbed, *options = machine
+    result = subprocess.run(
+        [
+            *(str(REPOSITORY / "tests/support/testbed" / testbed), *options, "-t", str(_TIME_LIMIT_SECONDS)),
+            *(*binds, "--", sys.executable, str(program), *arguments),
+        ],
+        env=os.environ
+        | {"PYTHONPATH": str(REPOSITORY), "PYTHONDONTWRITEBYTECODE": "1"}
+        | {"TESTBED_STATE": str(state), "TESTBED_CACHE": str(cache_directory())},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert 0 == result.returncode, result.stderr
+    return result.stdout

@@ -1,0 +1,38 @@
+"""What marks everything that one run of the tests has made, and how to find what it left behind."""
+
+import os
+import secrets
+from typing import Final
+
+import psutil
+
+from tests.support.cgroups import root_directories
+from tests.support.mounts import mounts
+
+_VARIABLE: Final = "PYLXCFS_TEST_SESSION"
+
+
+class Session:
+    """One run of the tests: a token that processes inherit, in the name of every cgroup and directory."""
+
+    def __init__(self) -> None:
+        """Mark this process, and so all that it starts."""
+        self.token = f"pylxcfs-test-{secrets.token_hex(4)}"
+        os.environ[_VARIABLE] = self.token
+
+    def _processes(self) -> list[str]:
+        left = []
+        for process in psutil.process_iter():
+            try:
+                if process.pid != os.getpid() and process.environ().get(_VARIABLE) == self.token:
+                    left.append(f"process {process.pid}: {' '.join(process.cmdline())} ({process.status()})")
+            except psutil.Error:
+                continue
+        return left
+
+    def leftovers(self) -> list[str]:
+        """Name every mount, cgroup and process of this run that is still there."""
+        left = [f"mount {mount.point}" for mount in mounts() if self.token in str(mount.point)]
+        for root in root_directories():
+            left += [f"cgroup {group}" for group in root.glob(f"{self.token}*")]
+        return left + self._processes()

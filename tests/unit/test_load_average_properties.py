@@ -1,0 +1,64 @@
+"""The averages are the kernel's, bit for bit."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pylxcfs.accounting.load_average import Averages, LoadAverage
+
+activity = st.lists(st.integers(0, 64) | st.integers(0, 100_000), min_size=1, max_size=400)
+averages = st.builds(Averages, *[st.integers(0, 1 << 28)] * 3)
+
+
+def kernel_step(load: int, exp: int, active: int) -> int:
+    """include/linux/sched/loadavg.h, calc_load() of Linux 6.18, in unsigned long."""
+    newload = (load * exp + active * (2048 - exp)) % (1 << 64)
+    if active >= load:
+        newload = newload + 2048 - 1
+    return newload // 2048
+
+
+def kernel_history(tasks: list[int]) -> Averages:
+    """avenrun[] after one sample of each."""
+    avenrun = [0, 0, 0]
+    for active in tasks:
+        for k, exp in enumerate((1884, 2014, 2037)):
+            avenrun[k] = kernel_step(avenrun[k], exp, active * 2048)
+    return Averages(*avenrun)
+
+
+@given(activity)
+def test_sampled_in_time_it_is_the_kernels(tasks: list[int]) -> None:
+    """Sample by sample the averages are those of the kernel's integers."""
+    load = LoadAverage.begin(0, 0.0, 0.0)
+    for number, active in enumerate(tasks, 1):
+        load = load.advance(active, number * 5.0)
+    assert kernel_history(tasks) == load.averages
+
+
+@given(averages, st.integers(0, 1000), st.integers(1, 500))
+def test_a_gap_is_as_many_single_steps(start: Averages, active: int, periods: int) -> None:
+    """A gap gives what sampling the same load in time would have given, to the rounding of the decays."""
+    at_once = LoadAverage(start, 0.0).advance(active, (periods - 1) * 5.0)
+    singly = LoadAverage(start, 0.0)
+    for number in range(periods):
+        singly = singly.advance(active, number * 5.0)
+    assert singly.due == at_once.due
+    for one, other, first in zip(singly.averages, at_once.averages, start, strict=True):
+        # fixed_power_int keeps 11 bits: its errors are some units in 2048 of the distance, plus one per step.
+        distance = abs(first - active * 2048)
+        assert abs(one - other) <= distance * (8 + periods // 16) / 2048 + min(periods, 200)
+
+
+@given(averages, st.integers(0, 1000), st.integers(0, 10_000))
+def test_between_the_old_and_the_present_load(start: Averages, active: int, periods: int) -> None:
+    """However long the gap, an average moves towards the present load and never beyond it."""
+    load = LoadAverage(start, 0.0).advance(active, periods * 5.0)
+    for before, after in zip(start, load.averages, strict=True):
+        assert min(before, active * 2048) <= after <= max(before, active * 2048)
+
+
+@given(st.integers(0, 1 << 18), st.floats(0, 1e8))
+def test_begins_below_the_mean(mean: int, age: float) -> None:
+    """A first value is never above what ran on average, and nearer the shorter its time."""
+    one, five, fifteen = LoadAverage.begin(mean, age, 0.0).averages
+    assert 0 <= fifteen <= five <= one <= mean
