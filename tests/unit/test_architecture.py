@@ -93,34 +93,34 @@ def _modules() -> dict[str, set[str]]:
     return found
 
 
-_MODULES = _modules()
+MODULES = _modules()
 
 
 def _floor(name: str) -> int:
     return next(number for number, rooms in enumerate(ROOMS) if name.partition(".")[0] in rooms)
 
 
-@pytest.mark.parametrize("name", sorted(_MODULES.keys() - {"__init__"}))
+@pytest.mark.parametrize("name", sorted(MODULES.keys() - {"__init__"}))
 def test_imports_go_one_way(name: str) -> None:
     """No module imports from a room that is above its own, or beside it."""
-    ours = {i.removeprefix("pylxcfs.") for i in _MODULES[name] if i.startswith("pylxcfs.")}
+    ours = {i.removeprefix("pylxcfs.") for i in MODULES[name] if i.startswith("pylxcfs.")}
     room = name.partition(".")[0]
     others = {i for i in ours - {"__version__"} if i.partition(".")[0] != room}
     assert [] == [i for i in sorted(others) if _floor(i) >= _floor(name)]
 
 
-@pytest.mark.parametrize("name", sorted(n for n in _MODULES if n in _PURE or n.startswith("procfiles")))
+@pytest.mark.parametrize("name", sorted(n for n in MODULES if n in _PURE or n.startswith("procfiles")))
 def test_pure_modules_touch_nothing(name: str) -> None:
     """What computes and renders imports nothing that reaches the system."""
-    assert set() == {i.partition(".")[0] for i in _MODULES[name]} & _OUTSIDE_WORLD
+    assert set() == {i.partition(".")[0] for i in MODULES[name]} & _OUTSIDE_WORLD
 
 
-@pytest.mark.parametrize("name", sorted(n for n in _MODULES if not n.startswith("webhook")))
+@pytest.mark.parametrize("name", sorted(n for n in MODULES if not n.startswith("webhook")))
 def test_only_the_webhook_needs_the_extra(name: str) -> None:
     """What the webhook's extra brings is imported nowhere else."""
-    assert set() == {i.partition(".")[0] for i in _MODULES[name]} & _WEBHOOK_ONLY
+    assert set() == {i.partition(".")[0] for i in MODULES[name]} & _WEBHOOK_ONLY
 
 
 def test_only_the_composition_roots_know_trio() -> None:
     """What serves a request cannot reach the control plane's event loop."""
-    assert {"server", "webhook.server"} == {name for name, imports in _MODULES.items() if "trio" in imports}
+    assert {"server", "webhook.server"} == {name for name, imports in MODULES.items() if "trio" in imports}
