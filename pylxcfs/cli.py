@@ -16,7 +16,7 @@ from pylxcfs.config import (
     Config,
     ViewConfig,
 )
-from pylxcfs.console import OneLineParser, set_up_logging
+from pylxcfs.console import OneLineParser, complain, set_up_logging
 from pylxcfs.errors import StartupError
 from pylxcfs.fuse.connection import parse_mount_options
 from pylxcfs.supervision import supervisor
@@ -191,7 +191,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         set_up_logging(config.log_level)
         return supervisor.run(config, sys.argv[1:] if argv is None else argv)
     except StartupError as error:
-        print(f"pylxcfs: {error}", file=sys.stderr)  # noqa: T201 - must be seen whatever the log level
+        complain("pylxcfs", error)
         return 1
 
 

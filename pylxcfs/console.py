@@ -1,9 +1,16 @@
-"""Command-line helpers that all programs share: argument parsing, the log's format, its repetition filter."""
+"""What all programs share on their way to people: arguments, printing, the log and its repetition filter.
 
+Containers choose the names of mounts, cgroups, processes and devices, and root's terminal and log show them:
+whatever is shown goes through `printable` here.
+"""
+
+import io
 import logging
+import sys
 import time
 from argparse import ArgumentParser
 from collections import OrderedDict
+from collections.abc import Iterable
 from typing import Final, NoReturn
 
 _INTERVAL_SECONDS: Final = 10.0
@@ -11,6 +18,54 @@ _INTERVAL_SECONDS: Final = 10.0
 #: a disk.
 _MOST_OF_A_KIND: Final = 32
 _MOST_REMEMBERED: Final = 256
+#: A line of a log or an error message; the journal splits those of 48 KiB.
+_LONGEST_LINE: Final = 4096
+#: os.fsdecode: bytes that are no UTF-8 are kept as these (PEP 383).
+_FIRST_BYTE: Final = 0xDC80
+_LAST_BYTE: Final = 0xDCFF
+_FIRST_LONG: Final = 0x10000
+_SHORT_ESCAPES: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+
+def printable(name: str | bytes, most: int | None = None) -> str:
+    r"""Return a name that somebody else has chosen as one line of visible characters; never raises.
+
+    Control characters (C0 and C1), changes of direction, invisible characters and other line ends become
+    ``\n``, ``\x1b`` or ``\u202e``, a byte that is no UTF-8 ``\xff``. A second call changes nothing. Of more
+    than `most` characters the middle is left out.
+    """
+    text = name.decode("utf-8", "surrogateescape") if isinstance(name, bytes) else name
+    if not text.isprintable():
+        text = "".join(each if each.isprintable() else _escape(each) for each in text)
+    if most is None or len(text) <= most:
+        return text
+    half = (most - 1) // 2
+    return f"{text[: most - 1 - half]}…{text[-half:]}"
+
+
+def _escape(character: str) -> str:
+    number = ord(character)
+    if character in _SHORT_ESCAPES:
+        return _SHORT_ESCAPES[character]
+    if _FIRST_BYTE <= number <= _LAST_BYTE:
+        return f"\\x{number - 0xDC00:02x}"
+    if character.isascii():
+        return f"\\x{number:02x}"
+    # Four digits for C1 controls too: two are a byte's.
+    return f"\\u{number:04x}" if number < _FIRST_LONG else f"\\U{number:08x}"
+
+
+def write_lines(lines: Iterable[str]) -> None:
+    """Write lines for people to standard output; what is in them is made printable. Raises OSError."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A terminal's encoding that lacks a letter is no reason to end in the midst of it.
+        sys.stdout.reconfigure(errors="backslashreplace")
+    sys.stdout.writelines(f"{printable(line)}\n" for line in lines)
+
+
+def complain(program: str, message: object) -> None:
+    """Write one line to standard error, whatever the log level is."""
+    sys.stderr.write(f"{program}: {printable(str(message), _LONGEST_LINE)}\n")
 
 
 class OneLineParser(ArgumentParser):
@@ -20,7 +75,8 @@ class OneLineParser(ArgumentParser):
         """Print `message` on one line and leave."""
         # A sub-command's prog has several words ("pylxcfsctl show"); the program is the first.
         program = self.prog.split()[0]
-        self.exit(1, f"{program}: {' '.join(message.split())}\n")
+        complain(program, message)
+        self.exit(1)
 
 
 class _Kind:
@@ -80,18 +136,30 @@ def _place(record: logging.LogRecord) -> tuple[object, ...]:
     return (kind, traceback.tb_frame.f_code.co_filename, traceback.tb_lineno)
 
 
-class _LogFormatter(logging.Formatter):
-    """``pylxcfs: message``; the level is named only where it is not the ordinary one."""
+class LogFormatter(logging.Formatter):
+    """``pylxcfs: message``; the level is named only where it is not the ordinary one.
+
+    One line for each record; messages and the lines of a traceback below are made printable.
+    """
+
+    def __init__(self, program: str) -> None:
+        """Begin each line with `program`."""
+        super().__init__()
+        self._program = program
 
     def format(self, record: logging.LogRecord) -> str:
-        text = super().format(record)
+        """Return the line, and a traceback's lines indented."""
         level = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
-        return f"pylxcfs: {level}{text}"
+        lines = [f"{self._program}: {level}{printable(record.getMessage(), _LONGEST_LINE)}"]
+        if record.exc_info:
+            traceback = self.formatException(record.exc_info)
+            lines += (f"  {printable(line, _LONGEST_LINE)}" for line in traceback.split("\n"))
+        return "\n".join(lines)
 
 
-def set_up_logging(level: str) -> None:
+def set_up_logging(level: str, program: str = "pylxcfs") -> None:
     """Log to stderr what is at least as grave as `level`."""
     handler = logging.StreamHandler()
-    handler.setFormatter(_LogFormatter())
+    handler.setFormatter(LogFormatter(program))
     handler.addFilter(RepetitionFilter())
     logging.basicConfig(level=level, handlers=[handler], force=True)

@@ -26,7 +26,7 @@ from pylxcfs.accounting.load_tracker import STEP_SECONDS
 from pylxcfs.cgroup.types import Controller
 from pylxcfs.cli import parse_arguments
 from pylxcfs.config import Config
-from pylxcfs.console import set_up_logging
+from pylxcfs.console import complain, set_up_logging
 from pylxcfs.content.engine import Engine, assemble
 from pylxcfs.content.features import describe, options
 from pylxcfs.errors import StartupError
@@ -83,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             control.set_inheritable(False)
             return _run(config, control, int(generation), arguments)
     except StartupError as error:
-        print(f"pylxcfs: {error}", file=sys.stderr)  # noqa: T201 - must be seen whatever the log level
+        complain("pylxcfs", error)
         return 1
 
 

@@ -1,14 +1,13 @@
 """What became of binds, as a table or as JSON; and the options that reattach and detach share."""
 
 import argparse
-import json
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
+from pylxcfs.console import write_lines
 from pylxcfs.ctl.options import add_fsname, add_mount_point, add_runtime_dir
-from pylxcfs.ctl.output import align
+from pylxcfs.ctl.output import align, print_json
 from pylxcfs.reattach.actions import Action, Outcome, Request, summary
 from pylxcfs.reattach.survey import State
 
@@ -47,10 +46,9 @@ def run_and_print(act: Callable[[], list[Outcome]], *, as_json: bool) -> int:
     outcomes = act()
     seconds = time.monotonic() - began
     if as_json:
-        sys.stdout.write(json.dumps([_as_dict(outcome) for outcome in outcomes], indent=1) + "\n")
+        print_json([_as_dict(outcome) for outcome in outcomes])
     else:
-        sys.stdout.writelines(f"{line}\n" for line in table(outcomes))
-        sys.stdout.write(f"{summary(outcomes)}, in {seconds:.2f} s\n")
+        write_lines([*table(outcomes), f"{summary(outcomes)}, in {seconds:.2f} s"])
     return int(any(outcome.is_trouble for outcome in outcomes))
 
 

@@ -1,13 +1,12 @@
 """The command line of pylxcfsctl."""
 
-import logging
 import os
 import sys
 from collections.abc import Sequence
 from typing import Final
 
 from pylxcfs import __version__
-from pylxcfs.console import OneLineParser
+from pylxcfs.console import OneLineParser, complain, set_up_logging
 from pylxcfs.ctl import detach, docker_args, doctor, inject, probe, reattach, show, status
 from pylxcfs.errors import StartupError
 
@@ -39,7 +38,7 @@ def _build_parser() -> OneLineParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit status."""
     arguments = _build_parser().parse_args(argv)
-    logging.basicConfig(format="pylxcfsctl: %(message)s", level=logging.WARNING)
+    set_up_logging("WARNING", "pylxcfsctl")
     try:
         status: int = arguments.run(arguments)
         sys.stdout.flush()
@@ -48,15 +47,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (LookupError, OSError, StartupError) as error:
-        print(f"pylxcfsctl: {_one_line(error)}", file=sys.stderr)  # noqa: T201 - this is the answer
+        complain("pylxcfsctl", _message(error))
         return 1
     return status
 
 
-def _one_line(error: Exception) -> str:
+def _message(error: Exception) -> str:
     # str() of a KeyError is the repr of its message.
     text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
-    return " ".join(text.split()) or type(error).__name__
+    return text or type(error).__name__
 
 
 if __name__ == "__main__":

@@ -2,10 +2,10 @@
 
 import argparse
 import json
-import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
+from pylxcfs.console import write_lines
 from pylxcfs.procfiles.binds import DEFAULT_MOUNT_POINT, bindable
 
 
@@ -46,5 +46,5 @@ def run(arguments: argparse.Namespace) -> int:
     # What the kernel lacks is neither served nor there to be bound over.
     paths = (file.path for file in VIRTUAL_FILES if Path("/", file.path).exists())
     words = list(docker_arguments(arguments.mount_point, paths))
-    sys.stdout.write((json.dumps(words) if arguments.json else " ".join(words)) + "\n")
+    write_lines([json.dumps(words) if arguments.json else " ".join(words)])
     return 0

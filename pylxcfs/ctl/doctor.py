@@ -1,8 +1,6 @@
 """``pylxcfsctl doctor``: what is wrong, and what to do about it."""
 
 import argparse
-import json
-import sys
 import textwrap
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -10,7 +8,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
+from pylxcfs.console import printable, write_lines
 from pylxcfs.ctl.options import add_fsname, add_runtime_dir
+from pylxcfs.ctl.output import print_json
 from pylxcfs.diagnosis.finding import Finding, Verdict
 from pylxcfs.procfiles.binds import DEFAULT_MOUNT_POINT
 
@@ -51,9 +51,9 @@ def run(arguments: argparse.Namespace) -> int:
     mount_point = told if arguments.mount_point is None else arguments.mount_point.absolute()
     findings = list(examine(Place(mount_point, runtime_dir, arguments.fsname), status))
     if arguments.json:
-        sys.stdout.write(json.dumps(as_document(findings), indent=1) + "\n")
+        print_json(as_document(findings))
     else:
-        sys.stdout.writelines(f"{line}\n" for line in lines(findings))
+        write_lines(lines(findings))
     return int(_worst(findings) is Verdict.FAIL)
 
 
@@ -68,12 +68,12 @@ def as_document(findings: Sequence[Finding]) -> dict[str, Any]:
 
 def lines(findings: Sequence[Finding]) -> Iterator[str]:
     """Yield what people read: the worst at the end, where they look first."""
-    subject_width = max((len(finding.subject) for finding in findings), default=0)
+    subject_width = max((len(printable(finding.subject)) for finding in findings), default=0)
     indent = " " * (subject_width + 8)
     for verdict in reversed(_WORST):
         for finding in findings:
             if finding.verdict is verdict:
-                start = f"{verdict.upper():<6}{finding.subject:<{subject_width}}  "
+                start = f"{verdict.upper():<6}{printable(finding.subject):<{subject_width}}  "
                 yield from _wrap(finding.found, start, indent)
                 if finding.advice:
                     yield from _wrap(finding.advice, f"{indent}-> ", f"{indent}   ")
@@ -85,7 +85,7 @@ def lines(findings: Sequence[Finding]) -> Iterator[str]:
 def _wrap(text: str, first: str, others: str) -> Iterator[str]:
     # Commands and paths are copied from here: none may be broken.
     yield from textwrap.wrap(
-        text,
+        printable(text),
         _WIDTH,
         initial_indent=first,
         subsequent_indent=others,

@@ -4,6 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from pylxcfs.console import complain
 from pylxcfs.errors import StartupError
 
 
@@ -33,15 +34,16 @@ def run(arguments: argparse.Namespace) -> int:
     is_stdin = arguments.filename == "-"
     name = "standard input" if is_stdin else arguments.filename
     try:
-        manifests = sys.stdin.read() if is_stdin else Path(arguments.filename).read_text(encoding="utf-8")
-        text, results = inject(manifests, settings_of(arguments))
+        content = sys.stdin.buffer.read() if is_stdin else Path(arguments.filename).read_bytes()
+        text, results = inject(content.decode(), settings_of(arguments))
     except (ManifestError, UnicodeDecodeError) as error:
         raise StartupError(f"{name}: {error}") from None
-    sys.stdout.write(text)
+    # YAML is UTF-8, whatever the terminal is.
+    sys.stdout.buffer.write(text.encode())
     for result in results:
         decision, subject = result.decision, f"{result.kind} {result.name}"
         if not decision.patch:
-            sys.stderr.write(f"pylxcfsctl: {subject}: nothing added ({decision.reason.value})\n")
+            complain("pylxcfsctl", f"{subject}: nothing added ({decision.reason.value})")
         for warning in decision.warnings:
-            sys.stderr.write(f"pylxcfsctl: {subject}: {warning}\n")
+            complain("pylxcfsctl", f"{subject}: {warning}")
     return 0

@@ -1,17 +1,30 @@
-"""Aligned columns for people. Pure."""
+"""Aligned columns and units for people, JSON for programs."""
 
+import json
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from typing import Final
+from typing import Any, Final
+
+from pylxcfs.console import printable, write_lines
 
 _MINUTE: Final = 60
 _HOUR: Final = 3600
 _DAY: Final = 86400
+#: A column with a longer name than this would leave no room for others.
+_WIDEST: Final = 160
+
+
+def print_json(document: Any) -> None:  # noqa: ANN401 - JSON
+    """Print a document; every character that is not ASCII is escaped, so names are there in full."""
+    write_lines(json.dumps(document, indent=1).split("\n"))
 
 
 def align(rows: Iterable[Sequence[str]], *, right: Collection[int] = ()) -> Iterator[str]:
-    """Yield a line for each row, with columns of one width; those in `right` are set to the right."""
-    rows = list(rows)
+    """Yield a line for each row, with columns of one width; those in `right` are set to the right.
+
+    Cells are made printable, and cut to 160 characters.
+    """
+    rows = [[printable(cell, _WIDEST) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = (

@@ -2,9 +2,9 @@
 
 import argparse
 import os
-import sys
 from typing import Final
 
+from pylxcfs.console import complain
 from pylxcfs.ctl.options import add_mount_point
 from pylxcfs.fuse.connection import ask
 
@@ -24,7 +24,7 @@ def run(arguments: argparse.Namespace) -> int:
     number = ask(arguments.mount_point, _FILE, seconds=arguments.seconds)
     file = arguments.mount_point / _FILE
     if number is None:
-        sys.stderr.write(f"pylxcfsctl: {file} is not answered within {arguments.seconds:g} s\n")
+        complain("pylxcfsctl", f"{file} is not answered within {arguments.seconds:g} s")
     elif number:
-        sys.stderr.write(f"pylxcfsctl: {file}: {os.strerror(number)}\n")
+        complain("pylxcfsctl", f"{file}: {os.strerror(number)}")
     return int(number != 0)

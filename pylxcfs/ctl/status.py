@@ -1,15 +1,14 @@
 """``pylxcfsctl status``: what runs, since when, and what it has done."""
 
 import argparse
-import json
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 from pylxcfs import __version__
+from pylxcfs.console import write_lines
 from pylxcfs.ctl.options import add_runtime_dir
-from pylxcfs.ctl.output import align, duration, mebibytes, moment, short_time
+from pylxcfs.ctl.output import align, duration, mebibytes, moment, print_json, short_time
 from pylxcfs.status.document import FileStatus, ServerStatus
 
 if TYPE_CHECKING:
@@ -40,9 +39,9 @@ def run(arguments: argparse.Namespace) -> int:
 
     status = find_out(arguments.runtime_dir.absolute())
     if arguments.json:
-        sys.stdout.write(json.dumps(as_document(status), indent=1) + "\n")
+        print_json(as_document(status))
     else:
-        sys.stdout.writelines(f"{line}\n" for line in lines(status))
+        write_lines(lines(status))
     if status.supervisor is None:
         return _NOT_RUNNING
     return int(not status.is_well)

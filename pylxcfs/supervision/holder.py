@@ -184,7 +184,7 @@ def _leave_cgroups() -> str:
         try:
             _enter(top, is_v2=is_v2)
         except OSError as error:
-            problems.append(f"{top}: {error.strerror}")
+            problems.append(f"{top!r}: {error.strerror}")
     return "; ".join(problems)
 
 

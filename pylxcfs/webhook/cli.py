@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pylxcfs import __version__
-from pylxcfs.console import OneLineParser
+from pylxcfs.console import OneLineParser, complain
 from pylxcfs.errors import StartupError
 from pylxcfs.webhook.options import add_policy_arguments, settings_of
 from pylxcfs.webhook.settings import Settings
@@ -138,7 +138,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         logs.set_up(log_level)
         return server.run(settings, options)
     except (OSError, StartupError) as error:
-        print(f"pylxcfs-webhook: {error}", file=sys.stderr)  # noqa: T201 - must be seen whatever the log level
+        complain("pylxcfs-webhook", error)
         return 1
 
 
