@@ -1,4 +1,8 @@
-"""The daemon's command line: lxcfs' options and ours, checked into a `Config`."""
+"""The daemon's command line: lxcfs' options and ours, checked into a `Config`.
+
+The name ``pylxcfs.cli`` stays: servers whose supervisor has died, and holders, of earlier versions start this
+code as ``python -m pylxcfs.cli ARGUMENTS…``.
+"""
 
 import argparse
 import math

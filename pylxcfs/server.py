@@ -1,7 +1,8 @@
 """The serving process: everything is built here and passed in.
 
 Started by the supervisor as ``python -m pylxcfs.server GENERATION ARGUMENTS…``, with its end of the socket
-pair as descriptor 3 (pylxcfs/supervision.py). A server whose supervisor has died becomes the supervisor.
+pair as descriptor 3 (pylxcfs/supervision/protocol.py). A server whose supervisor has died becomes the
+supervisor. The name ``pylxcfs.server`` stays: supervisors of earlier versions start this code by it.
 """
 
 import contextlib

@@ -120,7 +120,7 @@ def _head(status: "RunStatus", supervisor: "ProcessStatus") -> Iterator[str]:
 
 def _trouble(status: "RunStatus") -> str:
     if status.server is not None:
-        return f"its serving thread has hung for {status.server.silent_seconds:.0f} s"
+        return f"its serving thread has hung for {status.server.unresponsive_seconds:.0f} s"
     stopped = {
         name
         for name, process in (("supervisor", status.supervisor), ("server", status.server_process))

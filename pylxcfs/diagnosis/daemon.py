@@ -67,11 +67,11 @@ def _check_processes(status: RunStatus) -> Finding:
             else "the supervisor was stopped by a signal: nobody would replace a server that hangs",
             f"kill -CONT {supervisor.pid}",
         )
-    if status.server is not None and status.server.silent_seconds:
+    if status.server is not None and status.server.unresponsive_seconds:
         return Finding(
             "daemon",
             Verdict.FAIL,
-            f"the serving thread has hung for {status.server.silent_seconds:.0f} s",
+            f"the serving thread has hung for {status.server.unresponsive_seconds:.0f} s",
             "look again: the supervisor replaces it within seconds; if it does not, restart pylxcfs",
         )
     if status.server is not None:

@@ -1,6 +1,7 @@
 """``python -m pylxcfs.reattach plant|detach ARGUMENTS…``: what a daemon of these arguments does to binds.
 
-A process of its own: the daemon's supervisor stays small, and goes on if anything here does not.
+A process of its own: the daemon's supervisor stays small, and goes on if anything here does not. The name
+``pylxcfs.reattach`` and both verbs stay: supervisors of earlier versions start this code by them.
 """
 
 import logging

@@ -50,7 +50,7 @@ class ServerStatus:
     #: Everybody sees the host, for whatever reason.
     host_view: bool = False
     #: Since when the serving thread has not been through its loop; 0 in health.
-    silent_seconds: float = 0.0
+    unresponsive_seconds: float = 0.0
     containers: int = 0
     open_files: int = 0
     #: FUSE requests by the name of their opcode.

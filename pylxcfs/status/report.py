@@ -49,7 +49,9 @@ class RunStatus:
     @property
     def is_well(self) -> bool:
         """Whether a supervisor runs and its server answers."""
-        return self.supervisor is not None and self.server is not None and not self.server.silent_seconds
+        return (
+            self.supervisor is not None and self.server is not None and not self.server.unresponsive_seconds
+        )
 
 
 def find_out(runtime_dir: Path, answer_seconds: float = ANSWER_SECONDS) -> RunStatus:

@@ -42,7 +42,7 @@ class StatusSource:
             began_at=self._began_at,
             host_view=content.shows_host,
             # The sign of life is posted again and again, and called at once.
-            silent_seconds=0.0 if waiting <= 1 else waiting * ALIVE_SECONDS,
+            unresponsive_seconds=0.0 if waiting <= 1 else waiting * ALIVE_SECONDS,
             containers=self._engine.resolver.known,
             open_files=self._file_system.open_files,
             requests={Opcode(opcode).name: count for opcode, count in requests if count},

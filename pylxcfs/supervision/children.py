@@ -85,13 +85,18 @@ class ServerProcess:
         #: When it was told to serve (monotonic clock), None before.
         self.serving_since: float | None = None
         #: How often in a row the supervisor has looked and not heard from it.
-        self.silent_ticks = 0
+        self.unresponsive_ticks = 0
         self.started_at = time.monotonic()
         self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.control.setblocking(False)  # noqa: FBT003 - the socket's own interface
         command = python_command("pylxcfs.server", str(generation), *arguments)
         with theirs:
             self.pid = start_process(command, theirs.fileno())
+
+    @property
+    def name(self) -> str:
+        """What it is called in the log and in the unit's status."""
+        return f"server {self.pid} (generation {self.generation})"
 
     def receive(self) -> list[bytes]:
         """Return the words that it has said since the last time."""
@@ -110,7 +115,7 @@ class ServerProcess:
         """Have it serve the connection of `device_fd`."""
         self.show(host_view=host_view)
         self.serving_since = time.monotonic()
-        self.silent_ticks = 0
+        self.unresponsive_ticks = 0
         try:
             socket.send_fds(self.control, [GO], [device_fd])
         except OSError:

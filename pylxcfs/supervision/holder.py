@@ -6,7 +6,8 @@ socket, which it is given as descriptor `LISTEN_FD`. If for SECONDS none comes, 
 itself, with ARGUMENTS, to answer those who wait and to leave in good order (docs/adr/0022-holder.md).
 
 A supervisor talks to the holder that one of another version has started: words may be added here but never
-change their meaning. A word that is not known is passed over.
+change their meaning. A word that is not known is passed over. The name ``pylxcfs.supervision.holder`` stays:
+supervisors of other versions know a holder by it.
 """
 
 import contextlib

@@ -29,7 +29,7 @@ class Hold:
     def __init__(self, directory: Path, seconds: float, arguments: Sequence[str]) -> None:
         """Keep it for `seconds` after our end, 0 for not at all; `arguments` are the daemon's own."""
         self._directory = directory
-        self._seconds = seconds
+        self.seconds = seconds
         # A daemon that the holder starts finds no /run of the container any more.
         self._arguments = (*arguments, "--pidfile", os.fspath(directory / "holder.pid"))
         self._earlier: socket.socket | None = None
@@ -63,7 +63,7 @@ class Hold:
         """See to it that a holder of our own keeps this, and none from before; costs little if that is so."""
         if connection is None:
             return
-        if not self._seconds:
+        if not self.seconds:
             if self._sent is not connection:
                 self._sent = connection
                 self._release_earlier()
@@ -115,7 +115,7 @@ class Hold:
             new.chmod(0o600)
             listener.listen()
             # No site: it should stay small. The package is found by PYTHONPATH.
-            command = [sys.executable, "-SPm", HOLDER_MODULE, f"{self._seconds:g}", *self._arguments]
+            command = [sys.executable, "-SPm", HOLDER_MODULE, f"{self.seconds:g}", *self._arguments]
             log = os.fspath(self._directory / "holder.log")
             os.posix_spawn(
                 command[0],

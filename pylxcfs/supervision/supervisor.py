@@ -11,12 +11,9 @@ import select
 import signal
 import socket
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Final
 
-from pylxcfs import __version__
 from pylxcfs.config import Config
 from pylxcfs.errors import StartupError
 from pylxcfs.fuse import device
@@ -27,17 +24,18 @@ from pylxcfs.fuse.connection import (
     parse_mount_options,
     prepare_mount_point,
 )
-from pylxcfs.rundir import status_socket
 from pylxcfs.rundir.files import make_state_directory
 from pylxcfs.rundir.pidfile import PidFile
-from pylxcfs.rundir.supervisor_state import Replacement, RunState, StateFile, is_server
+from pylxcfs.rundir.supervisor_state import RunState, is_server
+from pylxcfs.supervision.announcer import Announcer
 from pylxcfs.supervision.children import ServerProcess, describe_end, wait_for_end
 from pylxcfs.supervision.crash_loop import HOST_VIEW_SECONDS, YOUNG_SECONDS, Deaths
+from pylxcfs.supervision.departure import Departure
 from pylxcfs.supervision.holder_client import Hold
 from pylxcfs.supervision.protocol import ALIVE, READY, STORE_NAME
-from pylxcfs.supervision.rebinding import Rebinding
+from pylxcfs.supervision.rebinding import PLANT, Rebinding
 from pylxcfs.supervision.signals import received_signals
-from pylxcfs.supervision.systemd import Notifier, inherited_descriptors, is_being_restarted, watchdog_seconds
+from pylxcfs.supervision.systemd import Notifier, inherited_descriptors
 
 _log = logging.getLogger(__name__)
 
@@ -51,9 +49,6 @@ _DRAIN_SECONDS: Final = 2.0
 _RETRY_SECONDS: Final = 1.0
 _REAP_SECONDS: Final = 0.2
 _MEMORY_SECONDS: Final = 5.0
-#: How long we wait at the end for binds to be planted in containers, or taken out of them.
-_REBIND_SECONDS: Final = 20.0
-_REMEMBERED: Final = 50
 _STOP_SIGNALS: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 _SIGNALS: Final = (*_STOP_SIGNALS, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCHLD)
 
@@ -90,7 +85,10 @@ def run(config: Config, arguments: Sequence[str]) -> int:
 
 
 class Supervisor:
-    """One mount point, its connection, and whoever serves it."""
+    """Who serves one mount point: the current server, and the one that takes over from it.
+
+    How it comes to an end is another matter (`Departure`), what others are told of it a third (`Announcer`).
+    """
 
     def __init__(
         self,
@@ -104,63 +102,53 @@ class Supervisor:
         self._arguments = arguments
         self._signals = signals
         self._mount = mount
-        self._notifier = Notifier(os.environ.get("NOTIFY_SOCKET"))
-        self._watchdog_seconds = watchdog_seconds()
-        self._state_file = StateFile(config.state_directory)
-        self._started_at = time.time()
-        before = self._state_file.read()
+        self._announcer = Announcer(config, Notifier(os.environ.get("NOTIFY_SOCKET")))
+        before = self._announcer.left_state()
         _end_orphan(before)
         self._hold = Hold(config.state_directory, config.hold_seconds, arguments)
         self._connection = find_connection(config.mount_point, _left_descriptors() | self._hold.inherited())
         if before is None or self._connection is None:
             before = _NOTHING_BEFORE
+        self._announcer.go_on_from(before)
         self._generation = before.generation
+        #: What the operator has asked for (SIGUSR2).
         self._host_view = before.host_view
         #: Whether any server of ours has ever served.
         self._has_served = False
-        self._replaced = before.replaced
-        self._replacements = deque(before.replacements, maxlen=_REMEMBERED)
         self._deaths = Deaths()
         self._current: ServerProcess | None = None
         #: Started while the current one serves, to take over from it.
         self._successor: ServerProcess | None = None
         #: When to start the next server, if nobody serves.
         self._start_at: float | None = None
-        #: Since when nobody serves, and why.
-        self._gap: tuple[float, str] | None = None
         #: Why the current one is to be replaced, and until when it has to end for that.
         self._planned = ""
         self._drained_by: float | None = None
         #: Killed, but not seen to end.
         self._lingering: list[ServerProcess] = []
-        self._memory_at = self._host_until = self._watchdog_at = 0.0
+        self._memory_at = self._host_until = 0.0
         self._rebinding = Rebinding(arguments, enabled=config.reattach)
-        self._is_detaching = False
-        #: Whether the mount stays when we go.
-        self._is_kept = False
-        #: Whether containers' binds are of an earlier mount, and whether they are to be planted anew now.
-        self._has_mounted = self._to_plant = False
-        #: Until when we wait for binds to be taken away; None while we are not told to stop.
-        self._stop_by: float | None = None
-        self._exit_status: int | None = None
+        self._departure = Departure(self._announcer, self._hold, self._rebinding)
+        #: Whether binds in containers are of an earlier mount.
+        self._has_mounted = False
 
     def run(self) -> int:
         """Supervise until told to stop or unmounted; return the exit status. Raises StartupError."""
         try:
             if self._connection is not None:
-                self._gap = (time.monotonic(), "new supervisor")
+                self._announcer.nobody_serves("new supervisor")
                 self._start_current()
             elif self._config.leave:
                 return 0
             else:
                 self._current = self._start_server()
             tick_at = time.monotonic() + _TICK_SECONDS
-            while self._exit_status is None:
+            while self._departure.exit_status is None:
                 self._wait(tick_at - time.monotonic())
                 if time.monotonic() >= tick_at:
                     tick_at = time.monotonic() + _TICK_SECONDS
                     self._tick(time.monotonic())
-            return self._exit_status
+            return self._departure.exit_status
         finally:
             self._end()
 
@@ -186,7 +174,7 @@ class Supervisor:
     def _hear(self, server: ServerProcess) -> None:
         for word in server.receive():
             if word == ALIVE:
-                server.silent_ticks = 0
+                server.unresponsive_ticks = 0
                 if not server.serves:
                     server.serves = True
                     self._serves(server)
@@ -200,7 +188,7 @@ class Supervisor:
     def _handle(self, number: signal.Signals) -> None:
         if number in _STOP_SIGNALS:
             _log.info("%s: stopping", number.name)
-            self._stop()
+            self._departure.begin(self._connection)
         elif number == signal.SIGUSR1:
             self._replace("SIGUSR1")
         elif number == signal.SIGUSR2:
@@ -219,10 +207,7 @@ class Supervisor:
             if pid == 0:
                 return
             if self._rebinding.has_ended(pid):
-                if self._is_detaching:
-                    self._leave()
-                elif self._stop_by is not None:
-                    self._detach()
+                self._departure.rebinding_ended(self._connection)
             for server in (self._current, self._successor, *self._lingering):
                 if server is not None and server.pid == pid:
                     self._ended(server, os.waitstatus_to_exitcode(status))
@@ -241,7 +226,7 @@ class Supervisor:
             # Never got as far as serving: it has said why, or died without a word.
             if code != 1:
                 _log.error("the server %s at its start", describe_end(code))
-            self._exit_status = 1
+            self._departure.exit_status = 1
         elif self._successor is not None and self._successor.ready:
             self._promote()
         elif self._is_unmounted():
@@ -259,7 +244,7 @@ class Supervisor:
         elif self._start_at is not None and now >= self._start_at:
             self._start_at = None
             self._start_current()
-        self._rebind()
+        self._rebinding.start_wanted()
         successor = self._successor
         if successor is not None and not successor.ready and now - successor.started_at > _START_SECONDS:
             successor.kill()
@@ -268,15 +253,11 @@ class Supervisor:
             self._host_until = now + HOST_VIEW_SECONDS
             self._deaths = Deaths()
             self._replace("containers are looked at again")
-        if self._stop_by is not None and now > self._stop_by:
-            _log.error("binds in containers: not done after %.0f s; leaving", _REBIND_SECONDS)
-            self._leave()
-        if self._watchdog_seconds is not None and now >= self._watchdog_at:
-            self._watchdog_at = now + self._watchdog_seconds / 3
-            self._notifier.tell("WATCHDOG=1")
+        self._departure.tick(self._connection, now)
+        self._announcer.tick(now)
 
     def _look_at(self, current: ServerProcess, now: float) -> None:
-        """Find out whether the current server hangs, or takes too much memory."""
+        """Find out whether the current server is unresponsive, or takes too much memory."""
         if current.serving_since is None:
             if now - current.started_at > _START_SECONDS:
                 self._give_up(current, f"did not start within {_START_SECONDS:.0f} s")
@@ -285,8 +266,8 @@ class Supervisor:
             if now > self._drained_by:
                 self._give_up(current, "did not stop in time")
             return
-        current.silent_ticks += 1
-        if current.silent_ticks >= _HUNG_TICKS:
+        current.unresponsive_ticks += 1
+        if current.unresponsive_ticks >= _HUNG_TICKS:
             self._give_up(current, f"did nothing for {_HUNG_TICKS * _TICK_SECONDS:.2f} s")
         elif now >= self._memory_at:
             self._memory_at = now + _MEMORY_SECONDS
@@ -312,13 +293,13 @@ class Supervisor:
             if self._config.leave:
                 # Nobody comes after us: reads shall fail, and not hang.
                 raise
-            if not self._has_served and self._notifier.is_heard:
+            if not self._has_served and self._announcer.is_heard:
                 # The service manager keeps the connection, and tries again.
                 _log.error("%s", error)
-                self._exit_status = 1
+                self._departure.exit_status = 1
                 return
             _log.error("%s; next try in %.1f s", error, _RETRY_SECONDS)
-            self._notifier.tell(f"STATUS={error}")
+            self._announcer.trouble(str(error))
             self._start_at = time.monotonic() + _RETRY_SECONDS
 
     def _let_serve(self, server: ServerProcess) -> None:
@@ -341,31 +322,19 @@ class Supervisor:
         self._write_state()
         self._hold.keep(self._connection)
         if mounted:
-            name = STORE_NAME + self._connection.minor
-            self._notifier.tell("FDSTORE=1", f"FDNAME={name}", fds=(fd,))
+            self._announcer.store(self._connection)
 
     def _serves(self, server: ServerProcess) -> None:
         """Make known that a server has begun to serve."""
-        name = f"server {server.pid} (generation {server.generation})"
         self._has_served = True
-        if self._gap is None:
-            _log.info("serving %s", self._config.mount_point)
-        else:
-            since, why = self._gap
-            self._gap = None
-            gap_seconds = time.monotonic() - since
-            self._replaced += 1
-            self._replacements.append(Replacement(time.time(), why, gap_seconds))
-            _log.info("%s serves after %.0f ms", name, gap_seconds * 1000)
-            self._write_state()
-        self._notifier.tell("READY=1", f"STATUS={name} serves")
+        if self._connection is not None:
+            self._announcer.serves(server, self._connection, host_view=self._host_view)
         if self._config.leave:
-            if self._stop_by is None:
-                self._stop()
-        elif self._has_mounted:
+            if not self._departure.has_begun:
+                self._departure.begin(self._connection)
+        elif self._has_mounted and not self._departure.has_begun:
             self._has_mounted = False
-            self._to_plant = True
-            self._rebind()
+            self._rebinding.want(PLANT)
 
     def _replace(self, why: str) -> None:
         """Start a server from the installed code, to take over when it is ready."""
@@ -390,7 +359,7 @@ class Supervisor:
             lived_seconds = time.monotonic() - (self._current.serving_since or self._current.started_at)
             if lived_seconds >= YOUNG_SECONDS:
                 self._deaths = Deaths()
-            self._gap = (time.monotonic(), self._planned)
+            self._announcer.nobody_serves(self._planned)
             self._drained_by = time.monotonic() + _DRAIN_SECONDS
             self._current.drain()
 
@@ -415,17 +384,16 @@ class Supervisor:
         now = time.monotonic()
         self._drained_by = None
         self._deaths = self._deaths.after(now - server.serving_since if server.serving_since else 0.0)
-        if self._gap is None:
-            self._gap = (now, why)
+        self._announcer.nobody_serves(why)
         if self._successor is not None:
             self._promote()
             return
         self._current = None
         start = self._deaths.next_start
-        if start.host_view and not self._has_served and self._notifier.is_heard:
+        if start.host_view and not self._has_served and self._announcer.is_heard:
             # The service manager keeps the connection, tries again, and knows what to do when it gives up.
             _log.error("no server of the installed code comes to serve; ending")
-            self._exit_status = 1
+            self._departure.exit_status = 1
             return
         if start.host_view:
             _log.error(
@@ -448,64 +416,18 @@ class Supervisor:
         if connection.is_mounted():
             # Aborted through /sys/fs/fuse: the mount is dead.
             _log.warning("the connection was aborted; mounting anew")
-            self._gap = (time.monotonic(), "connection aborted")
+            self._announcer.nobody_serves("connection aborted")
             self._start_at = time.monotonic()
         else:
             _log.info("%s was unmounted", self._config.mount_point)
-            self._exit_status = 0
+            self._departure.exit_status = 0
         return True
-
-    def _stop(self) -> None:
-        """Begin to leave: for good, or with the connection kept for whoever is started next."""
-        if self._connection is None or self._stop_by is not None:
-            self._leave()
-            return
-        self._stop_by = time.monotonic() + _REBIND_SECONDS
-        self._is_kept = self._notifier.is_heard and is_being_restarted(Path("/proc/self/cgroup").read_text())
-        if self._is_kept:
-            _log.info("the service manager keeps the connection for the next start")
-        elif self._hold.is_kept:
-            _log.info("the mount is held for the next start, for %g s", self._config.hold_seconds)
-            self._is_kept = True
-        else:
-            self._notifier.tell("STOPPING=1")
-        # Binds that are just being planted are planted to the end: those that it misses and those that come
-        # too late to be taken away, would be nobody's any more.
-        if not self._rebinding.is_running:
-            self._detach()
-
-    def _detach(self) -> None:
-        """Have our binds taken away if the mount is not to stay, and leave after that."""
-        self._is_detaching = not self._is_kept and self._rebinding.is_enabled
-        if self._is_detaching:
-            self._rebind()
-        else:
-            self._leave()
-
-    def _rebind(self) -> None:
-        """Do to binds in running containers what is to be done, if nothing is being done to them."""
-        if self._rebinding.is_running:
-            return
-        if self._is_detaching:
-            self._rebinding.start("detach")
-        elif self._to_plant and self._stop_by is None:
-            self._to_plant = not self._rebinding.start("plant")
-
-    def _leave(self) -> None:
-        """Unmount, now that no container has a file of ours, or leave the mount to the next supervisor."""
-        self._exit_status = 0
-        if self._connection is None or self._is_kept:
-            return
-        name = STORE_NAME + self._connection.minor
-        self._notifier.tell(f"FDSTOREREMOVE=1\nFDNAME={name}")
-        self._connection.unmount()
-        self._state_file.remove()
-        status_socket.remove(self._config.state_directory)
 
     def _end(self) -> None:
         """Leave no process behind."""
-        patience = _DRAIN_SECONDS if self._exit_status == 0 else 0.0
-        if self._current is not None and self._exit_status == 0:
+        exit_status = self._departure.exit_status
+        patience = _DRAIN_SECONDS if exit_status == 0 else 0.0
+        if self._current is not None and exit_status == 0:
             self._current.drain()
         self._rebinding.kill()
         for server in (self._current, self._successor, *self._lingering):
@@ -515,7 +437,7 @@ class Supervisor:
                 server.kill()
                 wait_for_end(server.pid, _REAP_SECONDS)
             server.close()
-        if self._connection is not None and self._exit_status is None and not self._hold.is_kept:
+        if self._connection is not None and exit_status is None and not self._hold.is_kept:
             self._connection.unmount()
 
     def _tell_view(self) -> None:
@@ -524,26 +446,11 @@ class Supervisor:
         self._write_state()
 
     def _name_current(self) -> str:
-        current = self._current
-        return "no server" if current is None else f"server {current.pid} (generation {current.generation})"
+        return "no server" if self._current is None else self._current.name
 
     def _write_state(self) -> None:
-        if self._connection is None or self._current is None:
-            return
-        self._state_file.write(
-            RunState(
-                supervisor_pid=os.getpid(),
-                started_at=self._started_at,
-                mount_point=os.fspath(self._config.mount_point),
-                device=self._connection.mount.device,
-                server_pid=self._current.pid,
-                generation=self._current.generation,
-                host_view=self._host_view,
-                replaced=self._replaced,
-                replacements=tuple(self._replacements),
-                program_version=__version__,
-            )
-        )
+        if self._connection is not None and self._current is not None:
+            self._announcer.write_state(self._connection, self._current, host_view=self._host_view)
 
 
 _NOTHING_BEFORE: Final = RunState(0, 0.0, "", "", 0, 0, host_view=False, replaced=0)

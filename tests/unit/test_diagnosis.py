@@ -109,7 +109,7 @@ def _with_replacement(seconds_ago: float, why: str) -> RunStatus:
             "kill -CONT 10",
         ),
         (replace(_SILENT, silence="only root may ask the server"), {"daemon": "warn"}, "as root"),
-        (_with_server(silent_seconds=3.0), {"daemon": "fail"}, "hung for 3 s"),
+        (_with_server(unresponsive_seconds=3.0), {"daemon": "fail"}, "hung for 3 s"),
         (_with_server(host_view=True), {"daemon": "ok", "host view": "warn"}, "SIGUSR2"),
         (_with_server(failed=2), {"daemon": "ok", "mistakes": "warn"}, "2 requests"),
         (

@@ -4,29 +4,75 @@ import sys
 
 import pytest
 
-from pylxcfs.supervision.rebinding import Rebinding
+from pylxcfs.supervision.rebinding import DETACH, PLANT, Rebinding
+
+_START = "pylxcfs.supervision.rebinding.start_process"
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Record the verbs of processes that are started, with 1, 2, 3 … as their pids."""
+    verbs: list[str] = []
+
+    def start(command: list[str]) -> int:
+        verbs.append(command[command.index("pylxcfs.reattach") + 1])
+        return len(verbs)
+
+    monkeypatch.setattr(_START, start)
+    return verbs
 
 
 def test_cannot_be_started(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    """It is to be tried again, and said."""
-    monkeypatch.setattr(sys, "executable", "/nonexistent/python3")
+    """It is said, and tried again until it can."""
     rebinding = Rebinding((), enabled=True)
-    assert (False, False) == (rebinding.start("plant"), rebinding.is_running)
+    with monkeypatch.context() as broken:
+        broken.setattr(sys, "executable", "/nonexistent/python3")
+        rebinding.want(PLANT)
+    assert not rebinding.is_running
     assert "left as they are for now: [Errno 2]" in caplog.text
+    monkeypatch.setattr(_START, lambda _command: 7)
+    rebinding.start_wanted()
+    assert rebinding.is_running
 
 
-def test_is_not_our_business(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    """Then there is nothing to be tried again."""
-    monkeypatch.setattr(sys, "executable", "/nonexistent/python3")
+def test_is_not_our_business(started: list[str]) -> None:
+    """Then nothing is started, at once or later."""
     rebinding = Rebinding((), enabled=False)
-    assert (True, False) == (rebinding.start("detach"), rebinding.is_running)
-    assert caplog.text == ""
+    rebinding.want(DETACH)
+    rebinding.start_wanted()
+    assert ([], False) == (started, rebinding.is_running)
 
 
-def test_only_its_own_child_is_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a container the supervisor reaps children of others too."""
-    monkeypatch.setattr("pylxcfs.supervision.rebinding.start_process", lambda _command: 7)
+def test_one_after_the_other(started: list[str]) -> None:
+    """What is wanted meanwhile is begun when the one that runs has ended, and once."""
     rebinding = Rebinding((), enabled=True)
-    assert rebinding.start("plant")
+    rebinding.want(PLANT)
+    rebinding.want(DETACH)
+    assert [PLANT] == started
+    assert rebinding.has_ended(1)
+    rebinding.start_wanted()
+    rebinding.start_wanted()
+    assert [PLANT, DETACH] == started
+    assert rebinding.has_ended(2)
+    rebinding.start_wanted()
+    assert [PLANT, DETACH] == started
+
+
+def test_wanted_no_more(started: list[str]) -> None:
+    """What was wanted and not begun can be taken back."""
+    rebinding = Rebinding((), enabled=True)
+    rebinding.want(PLANT)
+    rebinding.want(PLANT)
+    rebinding.want(None)
+    assert rebinding.has_ended(1)
+    rebinding.start_wanted()
+    assert ([PLANT], False) == (started, rebinding.is_running)
+
+
+def test_only_its_own_child_is_its_end(started: list[str]) -> None:
+    """In a container the supervisor reaps children of others too."""
+    rebinding = Rebinding((), enabled=True)
+    rebinding.want(PLANT)
+    assert [PLANT] == started
     assert (False, True) == (rebinding.has_ended(8), rebinding.is_running)
-    assert (True, False) == (rebinding.has_ended(7), rebinding.is_running)
+    assert (True, False) == (rebinding.has_ended(1), rebinding.is_running)

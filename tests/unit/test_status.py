@@ -85,7 +85,10 @@ def test_latest_replacements_first() -> None:
             "(supervisor stopped by a signal; SIGCONT continues)",
         ),
         (replace(_SILENT, server_process=None), "server      has gone"),
-        (replace(_STATUS, server=replace(_SERVER, silent_seconds=2.0)), "BUT its serving thread has hung"),
+        (
+            replace(_STATUS, server=replace(_SERVER, unresponsive_seconds=2.0)),
+            "BUT its serving thread has hung",
+        ),
         (replace(_STATUS, server=replace(_SERVER, host_view=True)), "because servers kept dying"),
         (
             replace(
