@@ -91,7 +91,7 @@ def test_upgrade(service: Service, web: Container) -> None:
 
 def test_broken_upgrade(service: Service, web: Container) -> None:
     """Code that cannot start does not take over: the old server goes on."""
-    service.machine.path(f"{CODE}/pylxcfs/assembly.py").write_text("raise SystemExit(7)\n")
+    service.machine.path(f"{CODE}/pylxcfs/content/engine.py").write_text("raise SystemExit(7)\n")
     before = service.state()
     service.machine.run("systemctl", "reload", "pylxcfs")
     wait_for("it says so", lambda: "the new server ended with status 7" in service.journal())
@@ -102,7 +102,7 @@ def test_broken_upgrade(service: Service, web: Container) -> None:
 def test_cannot_be_started(service: Service, web: Container) -> None:
     """If no start succeeds, the service fails for good and containers get the kernel's files."""
     service.drop_in("[Unit]\nStartLimitBurst=2\n")
-    service.machine.path(f"{CODE}/pylxcfs/assembly.py").write_text("raise SystemExit(7)\n")
+    service.machine.path(f"{CODE}/pylxcfs/content/engine.py").write_text("raise SystemExit(7)\n")
     service.machine.run("systemctl", "kill", "--signal=KILL", "pylxcfs")
     wait_for("the service gives up", lambda: "failed" == service.show("ActiveState"))
     wait_for("the mount is gone", lambda: service.device() is None)
