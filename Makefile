@@ -2,11 +2,13 @@
 # make test   install what is missing, run all tests (PYTEST='-k meminfo -x' to choose)
 # make check  ruff and mypy
 # make fuzz   the fuzz tests with other bytes each time, and fifty times as many (some twenty minutes)
+# make mutants  change the code in 200 places, and print what no unit test notices (MUTANTS='--seed 2')
 # make bench  measure all targets beside lxcfs, and write docs/performance.md (BENCH='--rounds 3' for options)
 
 MOUNT_POINT ?= /var/lib/lxcfs
 PYTEST ?=
 BENCH ?=
+MUTANTS ?=
 IMAGE ?= ubuntu
 
 VENV := .venv
@@ -19,7 +21,7 @@ TEST_PACKAGES := $(RUN_PACKAGES) ca-certificates docker.io busybox-static deboot
 # Tests start the daemon hundreds of times; it need not be compiled each time.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test check fuzz bench run-packages test-packages
+.PHONY: run test check fuzz mutants bench run-packages test-packages
 
 run: run-packages $(STAMP)
 	@mkdir -p $(MOUNT_POINT)
@@ -39,6 +41,10 @@ check: run-packages $(STAMP)
 
 fuzz: test-packages $(STAMP)
 	$(BIN)/pytest --hypothesis-profile=fuzz tests/fuzz $(PYTEST)
+
+mutants: test-packages $(STAMP)
+	@$(BIN)/pip install --quiet --disable-pip-version-check 'coverage>=7'
+	$(BIN)/python -m benchmarks.mutants $(MUTANTS)
 
 bench: test-packages $(STAMP)
 	$(BIN)/python -m benchmarks.performance $(BENCH)

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from pylxcfs.accounting.cpu_ledger_file import LedgerFile
+from pylxcfs.accounting.cpu_ledger_file import LedgerFile, Owner
 from pylxcfs.accounting.load_tracker import LoadTracker
 from pylxcfs.cgroup.detect import Hierarchy, find_hierarchies
 from pylxcfs.cgroup.layout import open_layout
 from pylxcfs.cgroup.membership import parse_membership
 from pylxcfs.cgroup.taskstats import CgroupStats
-from pylxcfs.cgroup.types import CgroupReader, Controller
+from pylxcfs.cgroup.types import CgroupPaths, CgroupReader, Controller, ParseError
 from pylxcfs.config import ViewConfig
-from pylxcfs.containers.processes import Processes
+from pylxcfs.containers.processes import PROCESS_GONE, Processes
 from pylxcfs.containers.resolver import Resolver
 from pylxcfs.content.features import Features, kernel_features
 from pylxcfs.content.service import ContentService
@@ -29,6 +29,8 @@ from pylxcfs.view.host import HostReader
 
 #: Some 16 files answer for a container; enough for 500 of them.
 _MAX_CGROUP_FILES: Final = 8192
+#: Ledgers of containers that are not read are looked at one after the other, at some 30 us each.
+_LOOK_AT_LEDGERS: Final = 64
 _CONTROLLERS: Final = (Controller.MEMORY, Controller.CPU, Controller.CPUSET, Controller.IO)
 #: Left for /dev/fuse, triggers, host files, pidfds and whatever libraries open.
 _OTHER_FILES: Final = 512 + 1024
@@ -50,6 +52,8 @@ class Engine:
     content: ContentService
     cpu_tree: HostTree
     loads: LoadTracker
+    #: None: CPU counters are not kept for another server.
+    ledgers: LedgerFile | None
     _reader: CgroupReader
     _builder: ViewBuilder
 
@@ -60,10 +64,23 @@ class Engine:
     def prune(self) -> None:
         """Let go of everything that belongs to containers that have died."""
         for container in self.resolver.prune():
-            # One that was found anew, as its cgroup was made anew, goes on with the same ledger.
-            self._builder.forget(container, for_good=not self.resolver.knows(container.key))
+            self._builder.forget(container)
             self._reader.forget(container.paths)
+        if self.ledgers is not None:
+            self.ledgers.drop_ended(self._lives, _LOOK_AT_LEDGERS)
         self.content.prune()
+
+    def _lives(self, owner: Owner) -> bool:
+        """Tell whether a container is still there; yes where that cannot be told."""
+        try:
+            with self.processes.hold(owner.init_pid) as init:
+                if init.start_ticks() != owner.init_start_ticks:
+                    return False
+        except PROCESS_GONE:
+            return False
+        except (OSError, ParseError):
+            return True
+        return not owner.path or self._reader.exists(CgroupPaths.of({owner.hierarchy: owner.path}))
 
 
 def assemble(
@@ -109,6 +126,7 @@ def assemble(
         content=content,
         cpu_tree=cpu_tree,
         loads=tracker,
+        ledgers=ledger_file,
         _reader=reader,
         _builder=builder,
     )

@@ -72,11 +72,11 @@ class ViewBuilder:
             slab_part=self._reader.slabinfo(container.paths) if Controller.SLAB in controllers else None,
         )
 
-    def forget(self, container: Container, *, for_good: bool) -> None:
-        """Drop what is kept for `container`; its ledger in the file only if it has gone `for_good`."""
+    def forget(self, container: Container) -> None:
+        """Drop what is kept for `container`; its ledger stays in the file while it lives."""
         self._ledgers.pop(container, None)
-        if for_good and self._file is not None:
-            self._file.forget(container.key)
+        if self._file is not None:
+            self._file.release(container.key)
         self._tracker.forget(container)
 
     def _memory(self, container: Container, host: HostSnapshot) -> MemoryView:

@@ -174,6 +174,10 @@ def _counts(server: ServerStatus, at: float) -> Iterator[str]:
     fallbacks = ", ".join(f"{each.file} {each.count} ({each.why})" for each in server.fallbacks)
     unresolved = f"readers whose container was not found, and who saw the host: {server.unresolved:,}"
     failed = f"{server.failed:,} for a mistake in pylxcfs, answered with EIO: see the log"
+    unkept = (
+        f"CPU counters of {server.unkept_ledgers:,} containers have no room in the runtime directory, "
+        "and may go back when the server is replaced"
+    )
     yield from align(
         [
             ("requests", _listing(server.requests) or "none"),
@@ -181,6 +185,7 @@ def _counts(server: ServerStatus, at: float) -> Iterator[str]:
             ("unresolved", unresolved if server.unresolved else "none"),
             ("refused", _listing(server.refused) or "none"),
             ("failed", failed if server.failed else "none"),
+            ("not kept", unkept if server.unkept_ledgers else "none"),
         ]
     )
 

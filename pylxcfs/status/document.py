@@ -63,6 +63,10 @@ class ServerStatus:
     refused: Mapping[str, int] = field(default_factory=dict)
     #: Requests that failed for a mistake of ours, and were answered with EIO.
     failed: int = 0
+    #: What the CPU ledgers take of the runtime directory, bytes.
+    ledger_bytes: int = 0
+    #: Containers whose CPU ledger has no room there (docs/adr/0003-cpu-counters-as-a-ledger.md).
+    unkept_ledgers: int = 0
 
     def document(self) -> dict[str, Any]:
         """Return what JSON can be made of."""

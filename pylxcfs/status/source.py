@@ -34,6 +34,7 @@ class StatusSource:
         fallbacks = dict(content.fallbacks)
         refused = dict(self._file_system.refused)
         requests = enumerate(self._file_system.requests)
+        ledgers = self._engine.ledgers
         waiting = self._session.waiting_steps
         return ServerStatus(
             version=__version__,
@@ -53,6 +54,8 @@ class StatusSource:
             unresolved=self._engine.resolver.unresolved,
             refused={errno.errorcode[number]: count for number, count in sorted(refused.items())},
             failed=self._file_system.failed,
+            ledger_bytes=0 if ledgers is None else ledgers.held_bytes,
+            unkept_ledgers=0 if ledgers is None else ledgers.unkept,
         )
 
     def _files(self) -> Mapping[str, FileStatus]:

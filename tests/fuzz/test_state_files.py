@@ -118,7 +118,8 @@ def test_ledgers(edits: list[tuple[int, bytes]], directory: Path) -> None:
         ledger = advance(ledger, _SAMPLE)
         after.save(_KEY, ledger)
     assert edits or found
-    after.forget(_KEY)
+    after.release(_KEY)
+    after.drop_ended(lambda _: False, 99)
 
 
 def _as_directory(path: Path) -> None:

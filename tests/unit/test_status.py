@@ -32,6 +32,8 @@ _SERVER = ServerStatus(
     unresolved=1,
     refused={"ENOENT": 4},
     failed=0,
+    ledger_bytes=10_000,
+    unkept_ledgers=3,
 )
 _REPLACEMENTS = tuple(Replacement(_NOW - 60 * n, f"reason {n}", 0.21) for n in range(7, 0, -1))
 _STATE = RunState(
@@ -63,6 +65,8 @@ def test_everything_is_told() -> None:
     assert "READ 2,800, OPEN 1,400" in text
     assert "proc/diskstats 2 (ControllerUnavailable)" in text
     assert "container was not found, and who saw the host: 1" in text
+    assert "not kept    CPU counters of 3 containers have no room in the runtime directory" in text
+    assert "not kept    none" in _text(replace(_STATUS, server=replace(_SERVER, unkept_ledgers=0)))
     assert "BUT" not in text
     assert "Versions differ" not in text
 
