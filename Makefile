@@ -15,7 +15,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 RUN_PACKAGES := python3-venv gcc libc6-dev python3-dev
-TEST_PACKAGES := $(RUN_PACKAGES) ca-certificates docker.io busybox-static debootstrap lxcfs htop procps util-linux strace user-mode-linux \
+TEST_PACKAGES := $(RUN_PACKAGES) ca-certificates docker.io podman crun lxc uidmap busybox-static debootstrap lxcfs htop procps util-linux strace user-mode-linux \
     qemu-system-x86 virtiofsd kmod tmux nodejs default-jre-headless systemd
 
 # Tests start the daemon hundreds of times; it need not be compiled each time.

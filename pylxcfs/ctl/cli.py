@@ -7,7 +7,19 @@ from typing import Final
 
 from pylxcfs import __version__
 from pylxcfs.console import OneLineParser, complain, set_up_logging
-from pylxcfs.ctl import detach, docker_args, doctor, inject, probe, reattach, show, status
+from pylxcfs.ctl import (
+    cdi,
+    detach,
+    docker_args,
+    doctor,
+    inject,
+    install_runtime,
+    probe,
+    reattach,
+    show,
+    status,
+    uninstall_runtime,
+)
 from pylxcfs.errors import StartupError
 
 _COMMANDS: Final = {
@@ -15,6 +27,12 @@ _COMMANDS: Final = {
     "status": (status, "tell what runs, since when, and what it has done"),
     "doctor": (doctor, "look for what is wrong, and say what to do about it"),
     "docker-args": (docker_args, "print the options of docker run that bind our files into a container"),
+    "install-runtime": (
+        install_runtime,
+        "have docker, podman or containerd give our files to new containers",
+    ),
+    "uninstall-runtime": (uninstall_runtime, "undo install-runtime"),
+    "cdi": (cdi, "print the CDI specification for --device pylxcfs.io/proc=all"),
     "reattach": (reattach, "plant our files anew in running containers where they are dead or were detached"),
     "detach": (detach, "give running containers the kernel's own files back"),
     "probe": (probe, "tell by the exit status whether the mount answers"),

@@ -20,6 +20,13 @@ def docker_arguments(mount_point: str, paths: Iterable[str]) -> Iterator[str]:
         yield f"{mount_point}/{path}:/{path}:ro"
 
 
+def present_paths() -> tuple[str, ...]:
+    """Return our files that this kernel has: what it lacks is neither served nor there to be bound over."""
+    from pylxcfs.procfiles.table import VIRTUAL_FILES  # noqa: PLC0415 - -h should not wait for it
+
+    return tuple(file.path for file in VIRTUAL_FILES if Path("/", file.path).exists())
+
+
 def mount_point(text: str) -> str:
     """Check the option's value: docker splits at colons, the shell at blanks; neither knows an escape."""
     if not text.startswith("/") or ":" in text or any(map(str.isspace, text)):
@@ -41,10 +48,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the options on one line, ready for ``docker run $(pylxcfsctl docker-args)``."""
-    from pylxcfs.procfiles.table import VIRTUAL_FILES  # noqa: PLC0415 - -h should not wait for it
-
-    # What the kernel lacks is neither served nor there to be bound over.
-    paths = (file.path for file in VIRTUAL_FILES if Path("/", file.path).exists())
-    words = list(docker_arguments(arguments.mount_point, paths))
+    words = list(docker_arguments(arguments.mount_point, present_paths()))
     write_lines([json.dumps(words) if arguments.json else " ".join(words)])
     return 0

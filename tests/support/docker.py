@@ -132,7 +132,7 @@ def binds(served: Path) -> list[str]:
 
 
 @contextmanager
-def dockerd(directory: Path, parent: str) -> Iterator[Docker]:
+def dockerd(directory: Path, parent: str, *options: str | Path) -> Iterator[Docker]:
     """Run a docker daemon whose files are in `directory` and whose containers are in cgroup `parent`."""
     log = directory / "log"
     socket = directory / "socket"
@@ -141,6 +141,7 @@ def dockerd(directory: Path, parent: str) -> Iterator[Docker]:
         *("--data-root", directory / "data", "--exec-root", directory / "exec"),
         *("--cgroup-parent", parent),
         *_DAEMON_OPTIONS,
+        *options,
     ]
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output)
@@ -160,8 +161,8 @@ def dockerd(directory: Path, parent: str) -> Iterator[Docker]:
 
 
 @contextmanager
-def docker(token: str, directory: Path) -> Iterator[Docker]:
+def docker(token: str, directory: Path, *options: str | Path) -> Iterator[Docker]:
     """Run a docker daemon whose files are in `directory` and whose containers are in cgroup `token`."""
-    with cgroup(f"{token}-docker") as group, dockerd(directory, f"/{group.name}") as client:
+    with cgroup(f"{token}-docker") as group, dockerd(directory, f"/{group.name}", *options) as client:
         yield client
     assert mounts_under(directory) == []

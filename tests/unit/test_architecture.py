@@ -24,7 +24,7 @@ ROOMS = (
     {"supervision"},
     {"cli"},
     {"status"},
-    {"reattach", "webhook"},
+    {"reattach", "runtime", "webhook"},
     {"diagnosis"},
     {"server", "ctl"},
 )

@@ -1,0 +1,1 @@
+"""How new containers get the files by themselves: runtime wrapper, OCI hook, CDI, runtimes' configuration."""
