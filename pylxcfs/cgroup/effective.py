@@ -8,9 +8,23 @@ from pylxcfs.cgroup.types import CgroupPath, CpuMax, Limit
 _UNITS: Final = ((1 << 30, "GB"), (1 << 20, "MB"), (1 << 10, "KB"))
 
 
+#: How many levels are looked at. Runtimes make five, and with one in another ten; a container may nest its
+#: own groups as deep as it likes, and each level costs system calls.
+MOST_LEVELS: Final = 32
+
+
 def with_ancestors(path: CgroupPath) -> Iterator[CgroupPath]:
-    """Yield `path` and its ancestors, nearest first, without the root: no limit can be set there."""
-    while path != "/" and path:
+    """Yield `path` and its ancestors, nearest first, without the root: no limit can be set there.
+
+    Of a path with more than `MOST_LEVELS` itself and the outermost: those are the host's, and the limits in
+    between the container's own doing.
+    """
+    depth = path.count("/") if path != "/" and path else 0
+    if depth > MOST_LEVELS:
+        yield path
+        path = CgroupPath("/".join(path.split("/", MOST_LEVELS)[:MOST_LEVELS]))
+        depth = MOST_LEVELS - 1
+    for _ in range(depth):
         yield path
         path = CgroupPath(path.rpartition("/")[0])
 

@@ -142,6 +142,40 @@ class MemoryStat:
     zswapped: int | None = None
 
 
+class MemoryLevel(NamedTuple):
+    """A cgroup above the container's whose limit everything below it shares, in bytes."""
+
+    cgroup: CgroupPath
+    max: int
+    #: What all that is below it uses.
+    current: int
+    #: Of that, page cache and kernel objects that the kernel gives up before it refuses memory.
+    reclaimable: int
+
+    @property
+    def free(self) -> int:
+        """What can be charged there before anything has to be reclaimed; 0 at or above the limit."""
+        return max(0, self.max - self.current)
+
+    @property
+    def available(self) -> int:
+        """What can be charged there without swapping."""
+        return max(0, self.max - self.current + self.reclaimable)
+
+
+class SwapLevel(NamedTuple):
+    """The same for swap, without memory."""
+
+    cgroup: CgroupPath
+    max: int
+    current: int
+
+    @property
+    def free(self) -> int:
+        """What can still be swapped out there; 0 at or above the limit."""
+        return max(0, self.max - self.current)
+
+
 @dataclass(frozen=True, slots=True)
 class MemoryStats:
     """The memory controller's values for one cgroup, in bytes.
@@ -150,6 +184,8 @@ class MemoryStats:
     to, `max` takes memory.high into account. Swap never includes
     memory (v1 memsw is reduced to it); both swap fields are None where the kernel does not account swap
     (CONFIG_SWAP off, ``swapaccount=0``), which `swap_accounted` tells apart from "unlimited".
+    `levels` and `swap_levels` are the limited cgroups above the one that the container is charged to, nearest
+    first: siblings may have used up what they allow (docs/adr/0025-levels.md).
     """
 
     current: int
@@ -158,6 +194,8 @@ class MemoryStats:
     swap_max: Limit
     swap_accounted: bool
     stat: MemoryStat
+    levels: tuple[MemoryLevel, ...] = ()
+    swap_levels: tuple[SwapLevel, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

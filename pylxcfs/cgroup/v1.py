@@ -31,10 +31,12 @@ from pylxcfs.cgroup.types import (
     HugetlbStats,
     IoStats,
     Limit,
+    MemoryLevel,
     MemoryStat,
     MemoryStats,
     ParseError,
     Pressure,
+    SwapLevel,
     TaskCounts,
     Tasks,
 )
@@ -71,6 +73,9 @@ _MEMORY_STAT: Final[Mapping[str, bytes]] = {
     "unevictable": b"total_unevictable",
 }
 
+#: As `MemoryView.available` counts the container's own; v1 does not tell of kernel objects.
+_RECLAIMABLE: Final = (b"total_active_file", b"total_inactive_file")
+
 #: (bytes, operations): throttling counts every request, but since Linux 6.10 only on devices that any
 #: cgroup has ever limited; bfq counts while it is the scheduler; the plain names are CFQ's, gone in 5.0.
 _IO_FILES: Final = (
@@ -81,6 +86,10 @@ _IO_FILES: Final = (
 )
 
 
+#: Of memory, and of swap.
+_Levels = tuple[tuple[MemoryLevel, ...], tuple[SwapLevel, ...]]
+
+
 class V1Reader:
     """`CgroupReader` over v1 hierarchies, each with its own path."""
 
@@ -88,6 +97,8 @@ class V1Reader:
         """Read through `files`; let the kernel count tasks through `stats` where it can."""
         self._files = files
         self._stats = stats
+        #: Whether the root's limits hold for everything below it, and so every cgroup's; None: not known yet.
+        self._all_hierarchical: bool | None = None
 
     def memory(self, paths: CgroupPaths) -> MemoryStats:
         """Read memory and swap; the kernel itself takes the minimum over the ancestors in memory.stat.
@@ -103,6 +114,9 @@ class V1Reader:
             raise ParseError(name, text)
         memory_max = stat[b"hierarchical_memory_limit"]
         memsw_max = stat.get(b"hierarchical_memsw_limit")
+        levels: _Levels = ((), ())
+        if _limit(memory_max) is not None:
+            levels = self._read_levels(path, accounts_swap=memsw_max is not None)
         return MemoryStats(
             current=self._read_int("memory", path, "memory.usage_in_bytes"),
             max=_limit(memory_max),
@@ -110,6 +124,8 @@ class V1Reader:
             swap_max=None if memsw_max is None else _swap_limit(memory_max, memsw_max),
             swap_accounted=memsw_max is not None,
             stat=MemoryStat(**{field: stat[key] for field, key in _MEMORY_STAT.items() if key in stat}),
+            levels=levels[0],
+            swap_levels=levels[1],
         )
 
     def hugetlb(self, paths: CgroupPaths, page_size: int) -> HugetlbStats:
@@ -231,6 +247,41 @@ class V1Reader:
     def forget(self, paths: CgroupPaths) -> None:
         """Close whatever is kept open for `paths`."""
         self._files.forget_all(paths)
+
+    def _read_levels(self, own: CgroupPath, *, accounts_swap: bool) -> _Levels:
+        """Read the limited cgroups above `own`; what limits memory and swap together limits memory too."""
+        levels: list[MemoryLevel] = []
+        swap_levels: list[SwapLevel] = []
+        for path in self._files.upwards("memory", own):
+            if path == own:
+                continue
+            if not self._is_hierarchical(path):
+                break
+            # What cannot be read of an ancestor costs that level, not the container's file.
+            with contextlib.suppress(ControllerUnavailable, ParseError):
+                limit = _limit(self._read_int("memory", path, "memory.limit_in_bytes"))
+                if limit is None:
+                    continue
+                text = self._files.read("memory", path, "memory.stat")
+                stat = parse_flat_keyed(self._files.describe("memory", path, "memory.stat"), text)
+                reclaimable = sum(max(0, stat.get(key, 0)) for key in _RECLAIMABLE)
+                usage = self._read_int("memory", path, "memory.usage_in_bytes")
+                levels.append(MemoryLevel(path, limit, usage, reclaimable))
+                if accounts_swap:
+                    memsw = self._read_int("memory", path, "memory.memsw.limit_in_bytes")
+                    swap_limit = _swap_limit(limit, memsw)
+                    if swap_limit is not None:
+                        swap_levels.append(SwapLevel(path, swap_limit, _swap_used(stat)))
+        return tuple(levels), tuple(swap_levels)
+
+    def _is_hierarchical(self, path: CgroupPath) -> bool:
+        """Tell whether a cgroup's limit holds for what is below it.
+
+        Before Linux 5.11 that could be turned off, but not below a cgroup where it is on.
+        """
+        if self._all_hierarchical is None:
+            self._all_hierarchical = self._read_if_there("memory", ROOT, "memory.use_hierarchy") != 0
+        return self._all_hierarchical or self._read_if_there("memory", path, "memory.use_hierarchy") != 0
 
     def _any_own(self, paths: CgroupPaths) -> tuple[str, CgroupPath]:
         """Return a hierarchy in which the container has a cgroup of its own, the cpu controller's first."""

@@ -1,7 +1,8 @@
 """cgroup v2. Source: Documentation/admin-guide/cgroup-v2.rst of the kernel."""
 
 import contextlib
-from dataclasses import fields
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, replace
 from typing import Final
 
 from pylxcfs.cgroup.effective import size_name, smallest, tightest, with_ancestors
@@ -29,15 +30,19 @@ from pylxcfs.cgroup.types import (
     HugetlbStats,
     IoStats,
     Limit,
+    MemoryLevel,
     MemoryStat,
     MemoryStats,
     ParseError,
     Pressure,
+    SwapLevel,
     Tasks,
 )
 
 #: Our fields have the kernel's names.
 _MEMORY_STAT: Final = tuple((field.name, field.name.encode()) for field in fields(MemoryStat))
+#: As `MemoryView.available` counts the container's own.
+_RECLAIMABLE: Final = (b"active_file", b"inactive_file", b"slab_reclaimable")
 
 
 class V2Reader:
@@ -56,33 +61,37 @@ class V2Reader:
     def memory(self, paths: CgroupPaths) -> MemoryStats:
         """Read memory and swap of the cgroup that the container is charged to."""
         own = self._path(paths)
-        charged = None
-        max_: list[Limit] = []
-        swap_max: list[Limit] = []
+        max_: dict[CgroupPath, Limit] = {}
+        swap_max: dict[CgroupPath, Limit] = {}
         for path in self._files.upwards(V2, own):
             try:
-                max_.append(smallest([self._read_limit(path, name) for name in self._memory_limits]))
+                max_[path] = smallest([self._read_limit(path, name) for name in self._memory_limits])
             except ControllerUnavailable:
                 # Enabled nowhere below a cgroup where it is not, so still to be found above.
                 continue
-            charged = charged or path
-            try:
-                swap_max.append(self._read_limit(path, "memory.swap.max"))
-            except ControllerUnavailable:
-                continue
-        if charged is None:
+            with contextlib.suppress(ControllerUnavailable):
+                swap_max[path] = self._read_limit(path, "memory.swap.max")
+        if not max_:
             raise ControllerUnavailable(self._files.describe(V2, own, "memory.max"))
-        if charged != own and max_[0] is None:
-            # Nothing counts this container alone, and no limit makes the others' memory its concern.
-            return MemoryStats(0, smallest(max_), 0, smallest(swap_max), bool(swap_max), MemoryStat())
-        text = self._files.read(V2, charged, "memory.stat")
-        stat = parse_flat_keyed(self._files.describe(V2, charged, "memory.stat"), text)
-        return MemoryStats(
-            current=self._read_int(charged, "memory.current"),
-            max=smallest(max_),
-            swap_current=self._read_int(charged, "memory.swap.current") if swap_max else 0,
-            swap_max=smallest(swap_max),
+        charged = next(iter(max_))
+        stats = MemoryStats(
+            current=0,
+            max=smallest(max_.values()),
+            swap_current=0,
+            swap_max=smallest(swap_max.values()),
             swap_accounted=bool(swap_max),
+            stat=MemoryStat(),
+            levels=tuple(self._read_levels(max_, charged)),
+            swap_levels=tuple(self._read_swap_levels(swap_max, charged)),
+        )
+        if charged != own and max_[charged] is None:
+            # Nothing counts this container alone, and no limit makes the others' memory its concern.
+            return stats
+        stat = self._read_memory_stat(charged)
+        return replace(
+            stats,
+            current=self._read_int(charged, "memory.current"),
+            swap_current=self._read_int(charged, "memory.swap.current") if swap_max else 0,
             stat=MemoryStat(**{field: stat[key] for field, key in _MEMORY_STAT if key in stat}),
         )
 
@@ -191,6 +200,27 @@ class V2Reader:
     def forget(self, paths: CgroupPaths) -> None:
         """Close whatever is kept open for `paths`."""
         self._files.forget_all(paths)
+
+    def _read_memory_stat(self, path: CgroupPath) -> Mapping[bytes, int]:
+        text = self._files.read(V2, path, "memory.stat")
+        return parse_flat_keyed(self._files.describe(V2, path, "memory.stat"), text)
+
+    def _read_levels(self, limits: Mapping[CgroupPath, Limit], charged: CgroupPath) -> Iterator[MemoryLevel]:
+        """Read what is used at each limited level above `charged`; what cannot be read costs that level."""
+        for path, limit in limits.items():
+            if limit is not None and path != charged:
+                with contextlib.suppress(ControllerUnavailable, ParseError):
+                    stat = self._read_memory_stat(path)
+                    reclaimable = sum(max(0, stat.get(key, 0)) for key in _RECLAIMABLE)
+                    yield MemoryLevel(path, limit, self._read_int(path, "memory.current"), reclaimable)
+
+    def _read_swap_levels(
+        self, limits: Mapping[CgroupPath, Limit], charged: CgroupPath
+    ) -> Iterator[SwapLevel]:
+        for path, limit in limits.items():
+            if limit is not None and path != charged:
+                with contextlib.suppress(ControllerUnavailable, ParseError):
+                    yield SwapLevel(path, limit, self._read_int(path, "memory.swap.current"))
 
     def _path(self, paths: CgroupPaths) -> CgroupPath:
         return self._files.locate(V2, paths.get(V2))

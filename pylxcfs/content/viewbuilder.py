@@ -25,7 +25,9 @@ from pylxcfs.view.host import HostSnapshot
 from pylxcfs.view.resources import CpuView, MemoryView, ResourceView
 
 _MEM_TOTAL: Final = re.compile(rb"^MemTotal: *(\d{1,19})\b", re.MULTILINE)
+_MEM_AVAILABLE: Final = re.compile(rb"^MemAvailable: *(\d{1,19})\b", re.MULTILINE)
 _SWAP_TOTAL: Final = re.compile(rb"^SwapTotal: *(\d{1,19})\b", re.MULTILINE)
+_SWAP_FREE: Final = re.compile(rb"^SwapFree: *(\d{1,19})\b", re.MULTILINE)
 _HUGE_PAGE_SIZE: Final = re.compile(rb"^Hugepagesize: *(\d{1,19})\b", re.MULTILINE)
 _USEC_PER_SECOND: Final = 1_000_000
 
@@ -82,8 +84,10 @@ class ViewBuilder:
     def _memory(self, container: Container, host: HostSnapshot) -> MemoryView:
         return MemoryView(
             stats=self._reader.memory(container.paths),
-            host_total=_host_bytes(_MEM_TOTAL, host.meminfo),
-            host_swap_total=_host_bytes(_SWAP_TOTAL, host.meminfo),
+            host_total=_host_bytes(_MEM_TOTAL, host.meminfo) or 0,
+            host_swap_total=_host_bytes(_SWAP_TOTAL, host.meminfo) or 0,
+            host_available=_host_bytes(_MEM_AVAILABLE, host.meminfo),
+            host_swap_free=_host_bytes(_SWAP_FREE, host.meminfo),
             show_swap=self._config.swap,
             show_zswap=self._config.zswap,
             huge_pages=self._huge_pages(container, host),
@@ -97,7 +101,7 @@ class ViewBuilder:
         for size in host.huge_pools:
             with contextlib.suppress(ControllerUnavailable):
                 stats[size] = self._reader.hugetlb(container.paths, size)
-        return share_of(host.huge_pools, stats, _host_bytes(_HUGE_PAGE_SIZE, host.meminfo))
+        return share_of(host.huge_pools, stats, _host_bytes(_HUGE_PAGE_SIZE, host.meminfo) or 0)
 
     def _cpu(self, container: Container, host: HostSnapshot, uptime_usec: int) -> CpuView:
         visible, quota = self._visible(container, host)
@@ -144,6 +148,7 @@ def visible_cpus(effective: CpuSet, quota: CpuMax | None) -> CpuSet:
     return effective if count >= len(effective) else CpuSet(effective[:count])
 
 
-def _host_bytes(field: re.Pattern[bytes], meminfo: bytes) -> int:
+def _host_bytes(field: re.Pattern[bytes], meminfo: bytes) -> int | None:
+    """Return a field of the host's meminfo in bytes; None where this kernel has no such."""
     found = field.search(meminfo)
-    return int(found[1]) * 1024 if found else 0
+    return int(found[1]) * 1024 if found else None

@@ -18,8 +18,10 @@ def render(view: ResourceView, host: HostSnapshot) -> bytes:
     total = memory.swap_total >> 10
     if not total:
         return text
+    # What siblings have taken from a limit above is not to be had, and meminfo's SwapFree leaves it out too.
+    taken = total - (memory.swap_free >> 10)
     # -2 is what the kernel gives to the first area that asked for no priority (swapon(2)).
-    return text + b"%-40bvirtual\t\t%b%b-2\n" % (b"none", _cell(total), _cell(memory.swap_used >> 10))
+    return text + b"%-40bvirtual\t\t%b%b-2\n" % (b"none", _cell(total), _cell(taken))
 
 
 def _cell(kib: int) -> bytes:

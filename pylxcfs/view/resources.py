@@ -39,6 +39,9 @@ class MemoryView:
     show_swap: bool = True
     show_zswap: bool = True
     huge_pages: HugePages = NO_HUGE_PAGES
+    #: The host's MemAvailable and SwapFree; None where it does not tell (MemAvailable: before Linux 3.14).
+    host_available: int | None = None
+    host_swap_free: int | None = None
 
     #: What the container may use: its limit, or the host's memory; never 0.
     total: int = field(init=False)
@@ -54,14 +57,25 @@ class MemoryView:
 
     @property
     def free(self) -> int:
-        """What it may still take without giving anything back."""
-        return self.total - self.usage
+        """What it may still take before anything is reclaimed, its own or at a level above."""
+        free = self.total - self.usage
+        for level in self.stats.levels:
+            free = min(free, level.free)
+        return _within(free, self.available)
 
     @property
     def available(self) -> int:
-        """What it may take without swapping: free memory, page cache and reclaimable slab."""
+        """What it may take without swapping: free memory, page cache and reclaimable slab.
+
+        The least over its own cgroup, the limited ones above it, and the host (docs/adr/0025-levels.md).
+        """
         reclaimable = self.active_file + self.inactive_file + self.slab_reclaimable
-        return _within(self.free + reclaimable, self.total)
+        available = self.total - self.usage + reclaimable
+        for level in self.stats.levels:
+            available = min(available, level.available)
+        if self.host_available is not None:
+            available = min(available, self.host_available)
+        return _within(available, self.total)
 
     @property
     def cached(self) -> int:
@@ -216,8 +230,13 @@ class MemoryView:
 
     @property
     def swap_free(self) -> int:
-        """Swap that it may still use."""
-        return self.swap_total - self.swap_used
+        """Swap that it may still use: the least over its own cgroup, the limited ones above, and the host."""
+        free = self.swap_total - self.swap_used
+        for level in self.stats.swap_levels:
+            free = min(free, level.free)
+        if self.host_swap_free is not None:
+            free = min(free, self.host_swap_free)
+        return _within(free, self.swap_total)
 
     @property
     def swapcached(self) -> int:

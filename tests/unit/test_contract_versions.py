@@ -29,6 +29,8 @@ ROWS = [row for row in VIRTUAL_FILES if row.host_file in EQUAL]
 
 Versions = tuple[tuple[LayoutReader, CgroupPaths], tuple[LayoutReader, CgroupPaths]]
 
+#: The container and what is beside it.
+POD_USAGE = 450 * MIB
 #: Our name → v1 name, MiB.
 STAT = {
     "file": ("total_cache", 100),
@@ -70,6 +72,13 @@ def _v1(top: Path, limit: int | None, swap: int | None) -> tuple[LayoutReader, C
         {
             "memory/pod/c/memory.stat": _keyed(memory),
             "memory/pod/c/memory.usage_in_bytes": f"{200 * MIB}\n",
+            "memory/pod/c/memory.limit_in_bytes": f"{UNLIMITED}\n",
+            "memory/pod/memory.limit_in_bytes": f"{memory['hierarchical_memory_limit']}\n",
+            "memory/pod/memory.memsw.limit_in_bytes": f"{UNLIMITED if memsw is None else memsw}\n",
+            "memory/pod/memory.usage_in_bytes": f"{POD_USAGE}\n",
+            "memory/pod/memory.stat": _keyed(
+                {"total_active_file": 3 * MIB, "total_inactive_file": 4 * MIB, "total_swap": 40 * MIB}
+            ),
             "hugetlb/pod/hugetlb.2MB.limit_in_bytes": f"{12 * MIB}\n",
             "hugetlb/pod/hugetlb.2MB.rsvd.limit_in_bytes": f"{UNLIMITED_2MIB}\n",
             "hugetlb/pod/c/hugetlb.2MB.limit_in_bytes": f"{UNLIMITED_2MIB}\n",
@@ -103,6 +112,8 @@ def _v2(top: Path, limit: int | None, swap: int | None) -> tuple[LayoutReader, C
         "cgroup.controllers": "cpuset cpu io memory hugetlb\n",
         "pod/memory.max": "max\n" if limit is None else f"{limit}\n",
         "pod/c/memory.max": "max\n",
+        "pod/memory.current": f"{POD_USAGE}\n",
+        "pod/memory.stat": _keyed({"active_file": 3 * MIB, "inactive_file": 4 * MIB}),
         "pod/c/memory.current": f"{200 * MIB}\n",
         "pod/c/memory.stat": _keyed({name: mib * MIB for name, (_, mib) in STAT.items()}),
         "pod/hugetlb.2MB.max": f"{12 * MIB}\n",
@@ -122,6 +133,7 @@ def _v2(top: Path, limit: int | None, swap: int | None) -> tuple[LayoutReader, C
     if swap is not None:
         files["pod/c/memory.swap.current"] = f"{30 * MIB}\n"
         files["pod/c/memory.swap.max"] = "max\n"
+        files["pod/memory.swap.current"] = f"{40 * MIB}\n"
         files["pod/memory.swap.max"] = "max\n" if limit is None else f"{swap}\n"
     _write(top, files)
     paths = CgroupPaths.of({"": CgroupPath("/pod/c")})

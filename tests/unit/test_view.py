@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from pylxcfs.accounting.cpu_ledger import CpuTimes
-from pylxcfs.cgroup.types import MemoryStat, MemoryStats
+from pylxcfs.cgroup.types import CgroupPath, MemoryLevel, MemoryStat, MemoryStats, SwapLevel
 from pylxcfs.view.resources import CpuView, MemoryView, ResourceView
 
 MIB = 1 << 20
@@ -36,6 +36,51 @@ def test_available_counts_cache_and_reclaimable_slab() -> None:
     """Available memory is what is free or can be reclaimed."""
     stat = MemoryStat(file=3 * MIB, active_file=MIB, inactive_file=2 * MIB, slab_reclaimable=4 * MIB)
     assert view(replace(STATS, stat=stat)).available == (54 + 1 + 2 + 4) * MIB
+
+
+POD = CgroupPath("/pod")
+
+
+@pytest.mark.parametrize(
+    "current,reclaimable,free,available",
+    [(14, 1, 50, 51), (30, 0, 50, 50), (60, 20, 20, 40), (80, 0, 0, 0), (90, 5, 0, 0)],
+    ids=["roomy", "just binds", "used by siblings", "full", "above its limit"],
+)
+def test_siblings_use_up_a_limit_above(current: int, reclaimable: int, free: int, available: int) -> None:
+    """What is left at a level above, and can be reclaimed there, is the most that is available."""
+    level = MemoryLevel(POD, 80 * MIB, current * MIB, reclaimable * MIB)
+    stat = MemoryStat(file=MIB, active_file=MIB)
+    memory = view(replace(STATS, max=64 * MIB, current=14 * MIB, stat=stat, levels=(level,)))
+    assert (free * MIB, available * MIB) == (memory.free, memory.available)
+    assert (64 * MIB, 14 * MIB) == (memory.total, memory.usage)
+
+
+def test_the_least_of_all_levels_counts() -> None:
+    """Nearest or farthest, the level that leaves least decides, for free and available each."""
+    near = MemoryLevel(POD, 80 * MIB, 60 * MIB, 0)
+    far = MemoryLevel(CgroupPath("/"), 90 * MIB, 85 * MIB, 40 * MIB)
+    for levels in ((near, far), (far, near)):
+        memory = view(replace(STATS, levels=levels))
+        assert (5 * MIB, 20 * MIB) == (memory.free, memory.available)
+
+
+def test_never_more_than_the_host_has() -> None:
+    """The host's MemAvailable and SwapFree bound the container's, whatever its limits."""
+    memory = replace(view(swap=100 * MIB), host_available=7 * MIB, host_swap_free=3 * MIB)
+    assert (7 * MIB, 7 * MIB, 3 * MIB) == (memory.free, memory.available, memory.swap_free)
+    nothing = replace(memory, host_available=0, host_swap_free=0)
+    assert (0, 0, 0) == (nothing.free, nothing.available, nothing.swap_free)
+    untold = replace(memory, host_available=None, host_swap_free=None)
+    assert (54 * MIB, 54 * MIB, 100 * MIB) == (untold.free, untold.available, untold.swap_free)
+
+
+def test_siblings_use_up_swap_above() -> None:
+    """The least over all levels; the container's own use stays its own."""
+    levels = (SwapLevel(POD, 50 * MIB, 20 * MIB), SwapLevel(POD, 40 * MIB, 15 * MIB))
+    memory = view(replace(STATS, swap_current=MIB, swap_max=30 * MIB, swap_levels=levels), swap=100 * MIB)
+    assert (30 * MIB, MIB, 25 * MIB) == (memory.swap_total, memory.swap_used, memory.swap_free)
+    over = (SwapLevel(POD, 50 * MIB, 51 * MIB),)
+    assert 0 == view(replace(STATS, swap_levels=over), swap=100 * MIB).swap_free
 
 
 def test_parts_are_cut_to_what_holds_them() -> None:

@@ -1,6 +1,7 @@
 """What must hold for every container on every machine."""
 
 import re
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -10,7 +11,17 @@ from hypothesis import strategies as st
 from pylxcfs.accounting.cpu_ledger import CpuTimes, Ledger, Sample, advance, open_ledger
 from pylxcfs.accounting.hugepages import HugePool, share_of
 from pylxcfs.accounting.load_average import LoadView
-from pylxcfs.cgroup.types import CpuMax, CpuSet, CpuTime, HugetlbStats, MemoryStat, MemoryStats
+from pylxcfs.cgroup.types import (
+    CgroupPath,
+    CpuMax,
+    CpuSet,
+    CpuTime,
+    HugetlbStats,
+    MemoryLevel,
+    MemoryStat,
+    MemoryStats,
+    SwapLevel,
+)
 from pylxcfs.procfiles import cpuinfo, cpulists, meminfo, stat, swaps, uptime
 from pylxcfs.view.host import HostSnapshot
 from pylxcfs.view.resources import CpuView, MemoryView, ResourceView
@@ -71,6 +82,10 @@ memory_stats = st.builds(
         )
     },
 )
+sizes = st.integers(0, 1 << 45) | st.integers(0, 10_000)
+paths = st.just(CgroupPath("/a"))
+levels = st.lists(st.builds(MemoryLevel, paths, sizes, amounts, sizes), max_size=3).map(tuple)
+swap_levels = st.lists(st.builds(SwapLevel, paths, sizes, amounts), max_size=3).map(tuple)
 page_sizes = st.sampled_from([1 << 16, 1 << 21, 1 << 30])
 counts = st.integers(0, 1 << 20)
 huge_pages = st.builds(
@@ -81,12 +96,16 @@ huge_pages = st.builds(
 )
 memories = st.builds(
     MemoryView,
-    st.builds(MemoryStats, amounts, limits, amounts, limits, st.booleans(), memory_stats),
+    st.builds(
+        MemoryStats, amounts, limits, amounts, limits, st.booleans(), memory_stats, levels, swap_levels
+    ),
     st.integers(4096, 1 << 44),
     st.integers(0, 1 << 44),
     st.booleans(),
     st.booleans(),
     huge_pages,
+    st.none() | sizes,
+    st.none() | sizes,
 )
 usecs = st.integers(0, 1 << 48) | st.integers(0, 3_000_000)
 cpu_times = st.builds(CpuTime, usecs, usecs)
@@ -135,6 +154,26 @@ def test_meminfo(memory: MemoryView, text: bytes) -> None:
     """Nothing is negative or above what holds it, and lists add up."""
     shown = meminfo.render(ResourceView(0, memory), HostSnapshot(meminfo=text)).decode()
     assert list(readings.meminfo(text.decode())) == list(check_meminfo(shown))
+
+
+@given(memories)
+def test_no_level_is_overdrawn(memory: MemoryView) -> None:
+    """What is free is so at every level and on the host; what the container uses stays its own."""
+    for level in memory.stats.levels:
+        assert memory.free <= level.free
+        assert memory.available <= level.available
+    for swap_level in memory.stats.swap_levels:
+        assert memory.swap_free <= swap_level.free
+    assert memory.host_available is None or memory.available <= memory.host_available
+    assert memory.host_swap_free is None or memory.swap_free <= memory.host_swap_free
+    alone = replace(
+        memory,
+        stats=replace(memory.stats, levels=(), swap_levels=()),
+        host_available=None,
+        host_swap_free=None,
+    )
+    for name in ("total", "usage", "cached", "anon", "active", "slab", "swap_total", "swap_used", "zswapped"):
+        assert getattr(alone, name) == getattr(memory, name)
 
 
 @given(memories)
