@@ -78,6 +78,11 @@ class Subject:
             file: {name: str(group.path(controller) / name) for name in (v1_names if v1 else v2_names)}
             for file, (controller, v1_names, v2_names) in _SOURCES.items()
         }
+        memory, *names = _MEMORY
+        around = group.path(memory).parent
+        for name in (*names[0 if v1 else 1], "memory.limit_in_bytes" if v1 else "memory.max"):
+            for file in ("proc/meminfo", "proc/swaps"):
+                self._kernel[file][f"around {name}"] = str(around / name)
         # Read from here: inside, tasks of other pid namespaces have no number.
         self._tasks = group.path("cpu") / ("tasks" if laboratory.layout == V1 else "cgroup.threads")
         self._opened: dict[Options, tuple[Kernel, Kernel]] = {}

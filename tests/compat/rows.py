@@ -80,6 +80,10 @@ def _with_shared_memory(sight: Sight) -> bool:
     return _their(sight, sight.name) == [sum(parts) for parts in zip(free, cached, strict=True)]
 
 
+def _more_than_is_left(sight: Sight) -> bool:
+    return max(_their(sight, "MemFree")) > sight.number()
+
+
 def _from_lists(sight: Sight) -> bool:
     active, inactive, shared = (_their(sight, n) for n in ("Active(anon)", "Inactive(anon)", "Shmem"))
     parts = zip(active, inactive, shared, strict=True)
@@ -242,9 +246,19 @@ def _sum_of_slabs(sight: Sight) -> bool:
     return first - 1 <= sight.number() <= last and sight.number() == parts
 
 
-def _available(sight: Sight) -> bool:
-    parts = [sight.number(name) for name in ("MemFree", "Active(file)", "Inactive(file)", "SReclaimable")]
-    return sight.number() == min(sum(parts), sight.number("MemTotal"))
+def _least_of_all_levels(sight: Sight) -> bool:
+    """MemFree and MemAvailable are what is left of the container's, the group's around it, and the host's."""
+    total = sight.number("MemTotal")
+    expected = []
+    for kernel, host in zip(sight.shown.kernel, sight.shown.host, strict=True):
+        available = [int(host["MemAvailable"][""]), total - kernel.usage + kernel.reclaimable, total]
+        free = [total - kernel.usage]
+        limit, around = kernel.around.memory_limit, kernel.around
+        if limit is not None:
+            available.append(max(0, limit - around.usage + around.reclaimable))
+            free.append(max(0, limit - around.usage))
+        expected.append(min(*available, *free) if sight.name == "MemFree" else min(available))
+    return min(expected) - _MOVED_KIB <= sight.number() <= max(expected) + _MOVED_KIB
 
 
 def _half_and_swap(sight: Sight) -> bool:
@@ -264,12 +278,15 @@ def _swap_limit(sight: Sight) -> int:
     return min(_host_swap(sight), limits.memory_and_swap - limits.memory >> 10)
 
 
+#: What the host, or a group's per-CPU counts, may move by between two looks.
+_MOVED_KIB: Final = 2048
 _UNLIMITED_KIB: Final = (1 << 63) - (1 << 16) >> 10
 
 
 def _swap_as_limited(sight: Sight) -> bool:
     limit = _swap_limit(sight)
-    used = sorted(min(limit, kernel.swap) for kernel in sight.shown.kernel)
+    left = limit if sight.shown.file == "proc/swaps" else min(_their_hosts(sight, "SwapFree"))
+    used = sorted(max(limit - left, min(limit, kernel.swap)) for kernel in sight.shown.kernel)
     ours = sight.ours.get("#0" if sight.shown.file == "proc/swaps" else "", 0)
     expected = {
         "SwapTotal": (limit, limit),
@@ -280,6 +297,10 @@ def _swap_as_limited(sight: Sight) -> bool:
     }
     low, high = expected[sight.name]
     return low <= int(sight.ours[""] if sight.name == "areas" else ours) <= high
+
+
+def _their_hosts(sight: Sight, name: str) -> list[int]:
+    return [int(fields[name][""]) for fields in sight.shown.host]
 
 
 def _first_without_priority(sight: Sight) -> bool:
@@ -523,10 +544,23 @@ ROWS: Final = (
         ("MemAvailable",),
         BOTH,
         _with_shared_memory,
-        _available,
+        _least_of_all_levels,
         "MemFree + Cached",
-        "MemFree + Active(file) + Inactive(file) + SReclaimable, at most MemTotal",
-        "Cached contains tmpfs and shared memory, which cannot be given up without swap.",
+        "the least of: MemTotal less the container's use, with Active(file), Inactive(file) and "
+        "SReclaimable; the same of each group above that has a limit; the host's MemAvailable",
+        "Cached contains tmpfs and shared memory, which cannot be given up without swap; and siblings use up "
+        "a limit above ([ADR 25](adr/0025-levels.md)).",
+    ),
+    Row(
+        "proc/meminfo",
+        ("MemFree",),
+        BOTH,
+        _more_than_is_left,
+        _least_of_all_levels,
+        "MemTotal less the container's use",
+        "the least of: MemTotal less the container's use; the same of each group above that has a limit; "
+        "MemAvailable",
+        "What others use of the host, or of a limit above, is not to be had.",
     ),
     Row(
         "proc/meminfo",

@@ -59,6 +59,30 @@ class Kernel:
         return int(self._texts.get("memory.swap.current", "0")) >> 10
 
     @property
+    def usage(self) -> int:
+        """Memory used, KiB."""
+        return int(self.text("memory.usage_in_bytes", "memory.current")) >> 10
+
+    @property
+    def reclaimable(self) -> int:
+        """Page cache on the lists, and kernel objects that can be given back, KiB."""
+        parts = (("total_active_file", "active_file"), ("total_inactive_file", "inactive_file"))
+        return sum(self.memory(*names) for names in (*parts, (None, "slab_reclaimable")))
+
+    @property
+    def memory_limit(self) -> int | None:
+        """The limit of this group alone, KiB; None without any."""
+        text = self.text("memory.limit_in_bytes", "memory.max")
+        return None if text == "max\n" or int(text) >= 1 << 62 else int(text) >> 10
+
+    @property
+    def around(self) -> "Kernel":
+        """What the group around the container's says."""
+        prefix = "around "
+        texts = {name: text for name, text in self._texts.items() if name.startswith(prefix)}
+        return Kernel(self._layout, {name.removeprefix(prefix): text for name, text in texts.items()})
+
+    @property
     def boottime(self) -> float:
         """Seconds since boot."""
         return float(self._texts["boottime"])

@@ -2,9 +2,10 @@
 
 import json
 import random
+import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 
 from tests.support import load
 from tests.support.cgroups import MIB, Cgroup, Limits
-from tests.support.container import CPU_TREE, Container, pass_paths
+from tests.support.container import CPU_TREE, Container, joining, pass_paths
 from tests.support.daemon import Daemon
 from tests.support.invariants import FACTS, PASS, History, check_alone, check_together
 from tests.support.readings import meminfo, stat_cpus
@@ -36,25 +37,31 @@ while True:
 """
 
 
-def _change(group: Cgroup, rng: random.Random) -> None:
+def _change(group: Cgroup, above: Sequence[Cgroup], rng: random.Random) -> None:
     """Change one limit; the kernel may refuse to go below what is in use, or memory and swap below memory."""
-    match rng.randrange(4):
+    match rng.randrange(6):
         case 0:
             group.set_memory(rng.randrange(40, 160) * MIB)
         case 1:
             group.set_memory_and_swap(rng.randrange(40, 240) * MIB)
         case 2:
             group.set_cpu_quota(rng.choice([None, 0.7, 1.0, 1.3, 1.9]))
-        case _:
+        case 3:
             group.set_cpus(rng.choice(_CPU_SETS))
+        case 4:
+            # A sibling uses much of it too.
+            rng.choice(above).set_memory(rng.randrange(90, 240) * MIB)
+        case _:
+            rng.choice(above).set_memory_and_swap(rng.randrange(120, 300) * MIB)
 
 
 class Changes:
     """Limits that are changed again and again, and a file that says how often they were."""
 
-    def __init__(self, group: Cgroup, count_file: Path) -> None:
-        """Change `group`; `count_file` is a new file."""
+    def __init__(self, group: Cgroup, above: Sequence[Cgroup], count_file: Path) -> None:
+        """Change `group` and those `above`; `count_file` is a new file."""
         self._group = group
+        self._above = above
         self._count_file = count_file
         self._count = 0
         self._stop = threading.Event()
@@ -74,7 +81,7 @@ class Changes:
                 self._count += 1
                 self._tell()
                 with suppress(OSError):
-                    _change(self._group, rng)
+                    _change(self._group, self._above, rng)
                 self._stop.wait(rng.uniform(0, 0.02))
             self._count += 1
             self._tell()
@@ -115,7 +122,7 @@ class Seen:
         if before == after:
             self.compared += check_together(readings)
         fields = meminfo(texts[PASS.index("meminfo")])
-        for name in ("MemTotal", "SwapTotal", "SwapFree", "AnonPages", "Cached", "Shmem"):
+        for name in ("MemTotal", "MemAvailable", "SwapTotal", "SwapFree", "AnonPages", "Cached", "Shmem"):
             self._values.setdefault(name, set()).add(fields[name])
         self._values.setdefault("CPUs", set()).add(tuple(stat_cpus(texts[PASS.index("stat")])))
 
@@ -128,18 +135,26 @@ class Seen:
 @pytest.mark.usefixtures("swap")
 def test_under_load_while_limits_change(
     start_daemon: Callable[..., Daemon],
+    make_cgroup: Callable[..., Cgroup],
     make_container: Callable[..., Container],
     new_directory: Callable[[str], Path],
 ) -> None:
-    """Nothing contradicts itself or another file, or goes back, in any of thousands of passes."""
+    """Nothing contradicts itself or another file, or goes back, in any of thousands of passes.
+
+    The container is at the third level, and a sibling takes memory and swap from the limits of the two above.
+    """
     daemon = start_daemon("--cache-ttl", "0")
-    container = make_container(Limits(memory=96 * MIB, cpus="0-1"), served=daemon.proc)
+    top = make_cgroup(Limits(memory=240 * MIB))
+    middle = make_cgroup(Limits(memory=200 * MIB), parent=top)
+    sibling = make_cgroup(Limits(memory=90 * MIB), parent=middle)
+    own = make_cgroup(Limits(memory=96 * MIB, cpus="0-1"), parent=middle)
+    container = make_container(own, served=daemon.proc)
     paths = pass_paths(f"{daemon.mount_point}/{CPU_TREE}")
     python = (sys.executable, "-I", "-S")
 
     directory = new_directory("load")
     count_file = directory / "changes"
-    changes = Changes(container.group, count_file)
+    changes = Changes(container.group, (top, middle), count_file)
 
     def read(number: int) -> Seen:
         seen = Seen()
@@ -152,6 +167,11 @@ def test_under_load_while_limits_change(
         return seen
 
     with ExitStack() as stack:
+        beside = new_directory("beside")
+        stack.enter_context(
+            subprocess.Popen(joining(sibling.directories, *python, load.__file__, str(beside)))
+        )
+        stack.callback(sibling.remove)
         stack.enter_context(container.start(*python, load.__file__, str(directory)))
         stack.callback(container.kill)
         stack.enter_context(changes.running())

@@ -221,8 +221,39 @@ def test_invariants_under_load(unified: Facts) -> None:
     facts = unified["invariants"]
     assert facts["passes"] >= 20
     assert facts["compared"] > facts["passes"]
-    changed = ("MemTotal", "SwapTotal", "SwapFree", "AnonPages", "Cached", "Shmem")
+    changed = ("MemTotal", "MemAvailable", "SwapTotal", "SwapFree", "AnonPages", "Cached", "Shmem")
     assert 3 <= min(facts["different"][name] for name in changed), facts
+
+
+def left(level: Facts, file: str = "memory") -> int | None:
+    """Return what a level's limit leaves, KiB; None without a limit."""
+    if level[f"{file}.max"] == "max\n":
+        return None
+    return max(0, int(level[f"{file}.max"]) - int(level[f"{file}.current"])) // KIB
+
+
+def reclaimable(level: Facts) -> int:
+    """Return what can be reclaimed at a level, KiB."""
+    stat = keyed(level["memory.stat"])
+    return sum(stat[name] for name in ("active_file", "inactive_file", "slab_reclaimable")) // KIB
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_least_of_all_levels(unified: Facts, seed: int) -> None:
+    """Of a container at the third level, with siblings at each: the level that leaves least decides."""
+    facts = unified["levels"][str(seed)]
+    shown = check_meminfo(facts["meminfo"])
+    assert list(facts["before"][2]) == list(facts["after"][2])
+    free, available, swap = [], [], []
+    for levels in (facts["before"], facts["after"]):
+        host = min(amounts(text)["MemAvailable"] for text in facts["host"])
+        usage = shown["MemTotal"] - int(levels[2]["memory.current"]) // KIB
+        each = [(part, reclaimable(level)) for level in levels if (part := left(level)) is not None]
+        available.append(min(usage + reclaimable(levels[2]), host, *(sum(pair) for pair in each)))
+        free.append(min(usage, available[-1], *(part for part, _ in each)))
+        swap.append(min(part for level in levels if (part := left(level, "memory.swap")) is not None))
+    for name, expected in {"MemFree": free, "MemAvailable": available, "SwapFree": swap}.items():
+        assert min(expected) - BATCH_KIB <= shown[name] <= max(expected) + BATCH_KIB, name
 
 
 def test_holder_beside_the_container(unified: Facts) -> None:

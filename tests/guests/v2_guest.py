@@ -181,9 +181,43 @@ def late_facts() -> dict[str, Any]:
     return facts
 
 
+def level_facts() -> dict[str, Any]:
+    """Siblings that use up limits above, at three levels, with limits and use at random."""
+    facts: dict[str, Any] = {}
+    for seed in range(4):
+        rng = random.Random(seed)  # noqa: S311 - a tree that can be made again
+        limits = [rng.choice(["max", rng.randrange(40, 100) * MIB]) for _ in range(3)]
+        limits[seed % 2] = 60 * MIB
+        top = make(V2 / f"level{seed}", memory__max=limits[0], cgroup__subtree_control="+memory")
+        middle = make(top / "middle", memory__max=limits[1], cgroup__subtree_control="+memory")
+        own = make(middle / "own", memory__max=limits[2])
+        containers = [Container(make(top / "a")), Container(make(middle / "b")), Container(own)]
+        for each, most in zip(containers, (16, 12, 8), strict=True):
+            each.ask("fill", str(rng.randrange(1, most)))
+        put(middle / "memory.swap.max", 30 * MIB)
+        names = ("memory.max", "memory.current", "memory.stat", "memory.swap.max", "memory.swap.current")
+        facts[str(seed)] = {
+            "before": [kernel(group, *names) for group in (top, middle, own)],
+            "host": [Path("/proc/meminfo").read_text()],
+            "meminfo": containers[2].read("meminfo"),
+            "after": [kernel(group, *names) for group in (top, middle, own)],
+        }
+        facts[str(seed)]["host"].append(Path("/proc/meminfo").read_text())
+        for each in containers:
+            each.end()
+    return facts
+
+
 def invariant_facts() -> dict[str, Any]:
-    """Every invariant, in every pass, under load and with limits that are changed at random."""
-    own = make(V2 / "loaded", memory__max=64 * MIB)
+    """Every invariant, in every pass, under load and with limits that are changed at random.
+
+    The container is at the third level, beside another that uses memory.
+    """
+    top = make(V2 / "loaded", memory__max=120 * MIB, cgroup__subtree_control="+memory +cpu +io")
+    middle = make(top / "middle", cgroup__subtree_control="+memory +cpu +io")
+    own = make(middle / "own", memory__max=64 * MIB)
+    beside = Container(make(middle / "beside", memory__max=40 * MIB))
+    beside.ask("fill", "24")
     container = Container(own)
     container.ask("load", "/tmp/load")  # noqa: S108 - the guest's own
     rng = random.Random(1)  # noqa: S311 - a sequence that can be repeated
@@ -195,12 +229,14 @@ def invariant_facts() -> dict[str, Any]:
         passes += 1
         file, values = rng.choice(
             [
-                ("memory.max", range(48 * MIB, 120 * MIB)),
-                ("memory.swap.max", range(1 * MIB, 60 * MIB)),
-                ("cpu.max", range(60_000, 200_000)),
+                (own / "memory.max", range(48 * MIB, 120 * MIB)),
+                (own / "memory.swap.max", range(1 * MIB, 60 * MIB)),
+                (own / "cpu.max", range(60_000, 200_000)),
+                (rng.choice((top, middle)) / "memory.max", range(80 * MIB, 160 * MIB)),
+                (rng.choice((top, middle)) / "memory.swap.max", range(1 * MIB, 90 * MIB)),
             ]
         )
-        put(own / file, rng.choice(values))
+        put(file, rng.choice(values))
         readings = list(zip(PASS, json.loads(container.ask("pass")), strict=True))
         check_alone(readings)
         history.check(readings)
@@ -208,6 +244,7 @@ def invariant_facts() -> dict[str, Any]:
         for name, value in check_meminfo(readings[0][1]).items():
             seen.setdefault(name, set()).add(value)
     container.end()
+    beside.end()
     return {
         "passes": passes,
         "compared": compared,
@@ -284,6 +321,7 @@ def unified() -> dict[str, Any]:
         "load": load_facts(make(V2 / "load")),
         "late": late_facts(),
         "high": high_facts(),
+        "levels": level_facts(),
         "invariants": invariant_facts(),
         "holder": holder_facts(),
         "daemon": stop_daemon(daemon),
