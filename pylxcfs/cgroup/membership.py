@@ -12,14 +12,18 @@ def parse_membership(path: str, text: bytes) -> CgroupPaths:
     part of the path.
     """
     paths: dict[str, CgroupPath] = {}
+    damaged = None
     # Not splitlines: a container may give a cgroup a name with any line separator but the kernel's.
     for line in text.decode(errors="surrogateescape").removesuffix("\n").split("\n"):
         _id, _, rest = line.partition(":")
         names, _, cgroup = rest.partition(":")
         if not cgroup.startswith("/"):
-            raise ParseError(path, line.encode(errors="surrogateescape"))
+            damaged = line
+            continue
         for name in names.split(","):
             paths[name] = CgroupPath(cgroup.removesuffix(" (deleted)"))
+    if damaged is not None and not paths:
+        raise ParseError(path, damaged.encode(errors="surrogateescape"))
     return CgroupPaths.of(paths)
 
 

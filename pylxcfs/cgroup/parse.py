@@ -1,12 +1,18 @@
-"""Kernel text → values. Pure; every error names the file and the words that made no sense."""
+"""Kernel text → values. Pure; every error names the file and the words that made no sense.
 
-from collections.abc import Mapping
+A line that makes no sense costs itself, never the others; a file without any line that does is an error.
+"""
+
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
 from typing import Final
 
 from pylxcfs.cgroup.types import CpuMax, CpuSet, DeviceIo, DeviceNumber, Limit, ParseError
 
 _MAX: Final = b"max"
+#: What the kernel calls a disk without a device number.
+_NAMELESS: Final = b"(unknown)"
 _IO_KEYS: Final = frozenset(field.name.encode() for field in fields(DeviceIo))
 #: No machine has more CPUs; a longer range is damage, not a list worth building (NR_CPUS_RANGE_END).
 _CPU_NUMBER_END = 1 << 16
@@ -63,11 +69,53 @@ def parse_flat_keyed(path: str, text: bytes) -> dict[bytes, int]:
     try:
         numbers = list(map(int, words[1::2]))
         fields = dict(zip(words[::2], numbers, strict=True))
-    except ValueError as error:
-        raise ParseError(path, text) from error
+    except ValueError:
+        return _parse_keyed_lines(path, text)
     if numbers and not _NUMBER_MIN <= min(numbers) <= max(numbers) < _NUMBER_END:
+        return _parse_keyed_lines(path, text)
+    return fields
+
+
+def _parse_keyed_lines(path: str, text: bytes) -> dict[bytes, int]:
+    """Parse line by line what cannot be parsed as a whole, at a tenth of the speed."""
+    fields: dict[bytes, int] = {}
+    for line in text.split(b"\n"):
+        with contextlib.suppress(ValueError):
+            key, value = line.split()
+            fields[key] = to_number(value)
+    if not fields:
         raise ParseError(path, text)
     return fields
+
+
+def parse_rows(path: str, text: bytes, width: int) -> list[tuple[int, ...]]:
+    """Parse lines of `width` numbers each."""
+    words = text.split()
+    try:
+        numbers = list(map(to_number, words))
+        return list(zip(*(numbers[column::width] for column in range(width)), strict=True))
+    except ValueError:
+        pass
+    rows: list[tuple[int, ...]] = []
+    for line in text.split(b"\n"):
+        with contextlib.suppress(ValueError):
+            row = tuple(map(to_number, line.split()))
+            if len(row) == width:
+                rows.append(row)
+    if not rows:
+        raise ParseError(path, text)
+    return rows
+
+
+def to_ids(text: bytes) -> list[int]:
+    """Convert a list of task ids, one on each line, as in cgroup.threads; raises ValueError if none is."""
+    try:
+        return list(map(int, text.split()))
+    except ValueError:
+        ids = [int(line) for line in text.split(b"\n") if line.isdigit()]
+        if not ids:
+            raise
+        return ids
 
 
 def parse_cpu_list(path: str, text: bytes) -> CpuSet:
@@ -99,20 +147,25 @@ def format_cpu_list(cpus: CpuSet) -> bytes:
 def parse_device_operations(path: str, text: bytes) -> Mapping[DeviceNumber, Mapping[bytes, int]]:
     """Parse v1 blkio statistics: ``MAJ:MIN Operation value`` lines and a closing ``Total value``.
 
-    Source: Documentation/admin-guide/cgroup-v1/blkio-controller.rst.
+    Source: Documentation/admin-guide/cgroup-v1/blkio-controller.rst. A disk that has no number of its own, as
+    a path of native NVMe multipath, is called ``(unknown)`` (bdi_dev_name() in mm/backing-dev.c).
     """
     devices: dict[DeviceNumber, dict[bytes, int]] = {}
+    damaged = None
     for line in text.removesuffix(b"\n").split(b"\n") if text else ():
         words = line.split()
         try:
             if len(words) == 2 and words[0] == b"Total":  # noqa: PLR2004 - the grammar above
                 continue
             device, operation, value = words
-            major, minor = device.split(b":")
-            number = DeviceNumber(_to_count(major), _to_count(minor))
+            if device == _NAMELESS:
+                continue
+            number = _to_device(device)
             devices.setdefault(number, {})[operation] = _to_count(value)
-        except ValueError as error:
-            raise ParseError(path, line) from error
+        except ValueError:
+            damaged = line
+    if damaged is not None and not devices:
+        raise ParseError(path, damaged)
     return devices
 
 
@@ -120,20 +173,41 @@ def parse_io_stat(path: str, text: bytes) -> Mapping[DeviceNumber, DeviceIo]:
     """Parse io.stat: ``MAJ:MIN KEY=VALUE …`` (cgroup-v2.rst, "nested keyed").
 
     Keys of I/O controllers (``cost.usage`` …) may stand beside ours, and ours may be missing. Some kernels
-    put a device without numbers on the line of the next one (blkcg_print_stat() in block/blk-cgroup.c).
+    put a device without numbers on the line of the next one (blkcg_print_stat() in block/blk-cgroup.c). A
+    device may be nameless here too.
     """
-    devices: dict[DeviceNumber, dict[str, int]] = {}
-    numbers: dict[str, int] | None = None
-    for word in text.split():
+    devices: dict[DeviceNumber, DeviceIo] = {}
+    damaged = None
+    for line in text.split(b"\n"):
+        for name, pairs in _split_devices(line.split()):
+            if name == _NAMELESS:
+                continue
+            try:
+                numbers = {key.decode(): _to_count(value) for key, value in pairs if key in _IO_KEYS}
+                devices[_to_device(name)] = DeviceIo(**numbers)
+            except ValueError:
+                damaged = line
+    if damaged is not None and not devices:
+        raise ParseError(path, damaged)
+    return devices
+
+
+def _split_devices(words: Iterable[bytes]) -> Iterator[tuple[bytes, list[tuple[bytes, bytes]]]]:
+    """Yield each device that a line of io.stat names, with the pairs behind it; b"" where none is named."""
+    name, pairs = b"", list[tuple[bytes, bytes]]()
+    for word in words:
         key, equals, value = word.partition(b"=")
-        try:
-            if not equals:
-                major, minor = word.split(b":")
-                numbers = devices.setdefault(DeviceNumber(_to_count(major), _to_count(minor)), {})
-            elif numbers is None:
-                raise ParseError(path, text)
-            elif key in _IO_KEYS:
-                numbers[key.decode()] = _to_count(value)
-        except ValueError as error:
-            raise ParseError(path, word) from error
-    return {device: DeviceIo(**numbers) for device, numbers in devices.items()}
+        if equals:
+            pairs.append((key, value))
+            continue
+        if name or pairs:
+            yield name, pairs
+        name, pairs = word, []
+    if name or pairs:
+        yield name, pairs
+
+
+def _to_device(name: bytes) -> DeviceNumber:
+    """Convert ``MAJ:MIN``; raises ValueError."""
+    major, minor = name.split(b":")
+    return DeviceNumber(_to_count(major), _to_count(minor))

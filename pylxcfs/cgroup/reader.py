@@ -9,6 +9,7 @@ from typing import Final
 
 from pylxcfs.cgroup.effective import with_ancestors
 from pylxcfs.cgroup.mountroot import MountRoot
+from pylxcfs.cgroup.parse import to_ids
 from pylxcfs.cgroup.types import (
     ROOT,
     V2,
@@ -249,7 +250,7 @@ class CgroupFiles:
 
 
 def read_ids(directory: int, name: str) -> list[int]:
-    """Read a file that lists the tasks of the cgroup whose directory is open; raises OSError."""
+    """Read a file that lists tasks, of the cgroup whose directory is open; raises OSError or ValueError."""
     fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
     try:
         content = os.read(fd, _CHUNK)
@@ -259,4 +260,4 @@ def read_ids(directory: int, name: str) -> list[int]:
                 content += part
     finally:
         os.close(fd)
-    return list(map(int, content.split()))
+    return to_ids(content)

@@ -10,6 +10,7 @@ from pylxcfs.cgroup.parse import (
     parse_device_operations,
     parse_flat_keyed,
     parse_int,
+    parse_rows,
     to_number,
 )
 from pylxcfs.cgroup.reader import CgroupFiles, read_ids
@@ -352,7 +353,11 @@ class V1Reader:
         """cpuacct.usage_all came with Linux 4.8; before, nothing tells user from system per CPU."""
         name = self._files.describe("cpuacct", path, "cpuacct.usage_percpu")
         words = self._files.read("cpuacct", path, "cpuacct.usage_percpu").split()
-        return {cpu: CpuTime(parse_int(name, word) // _NSEC_PER_USEC, 0) for cpu, word in enumerate(words)}
+        used = {}
+        for cpu, word in enumerate(words):
+            with contextlib.suppress(ParseError):
+                used[cpu] = CpuTime(parse_int(name, word) // _NSEC_PER_USEC, 0)
+        return used
 
 
 def _limit(value: int, rounded_to: int = 1) -> Limit:
@@ -385,14 +390,10 @@ def _device_io(moved: Mapping[bytes, int], done: Mapping[bytes, int]) -> DeviceI
 
 def _parse_usage_all(path: str, text: bytes) -> Mapping[int, CpuTime]:
     """Parse ``cpu user system`` and one line of nanoseconds per possible CPU."""
-    words = text.split()
-    if words[:3] != [b"cpu", b"user", b"system"] or len(words) % 3:
+    header, _, rows = text.partition(b"\n")
+    if header.split() != [b"cpu", b"user", b"system"]:
         raise ParseError(path, text)
-    try:
-        numbers = list(map(to_number, words[3:]))
-    except ValueError as error:
-        raise ParseError(path, text) from error
     return {
         cpu: CpuTime(user // _NSEC_PER_USEC, system // _NSEC_PER_USEC)
-        for cpu, user, system in zip(numbers[::3], numbers[1::3], numbers[2::3], strict=True)
+        for cpu, user, system in parse_rows(path, rows, 3)
     }

@@ -14,7 +14,8 @@ from pylxcfs.view.resources import CpuView, ResourceView
 HOST_WIDE: Final = frozenset({b"btime", b"intr", b"ctxt", b"processes", b"softirq"})
 
 _CPU_LINES: Final = re.compile(rb"(?:cpu[^\n]*\n)*")
-_PROCS: Final = re.compile(rb"^procs_running \d+\nprocs_blocked \d+\n", re.MULTILINE)
+_CPU_LINE: Final = re.compile(rb"^cpu[^\n]*\n", re.MULTILINE)
+_PROCS: Final = re.compile(rb"^procs_(running|blocked)[^\n]*\n", re.MULTILINE)
 _USEC_PER_SECOND: Final = 1_000_000
 
 
@@ -40,7 +41,11 @@ def render(view: ResourceView, host: HostSnapshot) -> bytes:
     lines[0] = b"cpu  %d 0 %d %d 0 0 0 0 0 0\n" % (users, systems, idles)
     cpu_lines = _CPU_LINES.match(host.stat)
     rest = host.stat[cpu_lines.end() if cpu_lines else 0 :]
-    lines.append(_PROCS.sub(b"procs_running %d\nprocs_blocked %d\n" % (load.running, load.blocked), rest))
+    if b"\ncpu" in rest:
+        # Something stands between them, and none of them may be shown.
+        rest = _CPU_LINE.sub(b"", rest)
+    counts = {b"running": load.running, b"blocked": load.blocked}
+    lines.append(_PROCS.sub(lambda line: b"procs_%b %d\n" % (line[1], counts[line[1]]), rest))
     return b"".join(lines)
 
 

@@ -122,9 +122,10 @@ class HostReader:
     def _read_huge_pools(self) -> Mapping[int, HugePool]:
         pools = {}
         for size, (total_fd, free_fd, reserved_fd) in self._pool_fds.items():
-            # Almost everywhere there are none.
-            if total := _read_count(total_fd):
-                pools[size] = HugePool(total, _read_count(free_fd), _read_count(reserved_fd))
+            # One size that cannot be read costs the others nothing. Almost everywhere there are no pages.
+            with contextlib.suppress(ValueError):
+                if total := _read_count(total_fd):
+                    pools[size] = HugePool(total, _read_count(free_fd), _read_count(reserved_fd))
         return pools
 
     def _read_online(self) -> CpuSet:

@@ -67,7 +67,7 @@ def test_flat_keyed() -> None:
 
 @pytest.mark.parametrize("text", [b"file\n", b"file x\n", b"a 1 2\n"])
 def test_damaged_flat_keyed(text: bytes) -> None:
-    """A key without its number is an error."""
+    """Where no key has its number the file makes no sense."""
     with pytest.raises(ParseError):
         parse_flat_keyed("f", text)
 
@@ -84,7 +84,7 @@ def test_device_operations() -> None:
 
 @pytest.mark.parametrize("text", [b"254 Read 1\n", b"254:0 Read\n", b"254:0 Read x\n", b"a:b Read 1\n"])
 def test_damaged_device_operations(text: bytes) -> None:
-    """A line without device, operation and number is an error."""
+    """Where no line has device, operation and number the file makes no sense."""
     with pytest.raises(ParseError):
         parse_device_operations("f", text)
 
@@ -119,5 +119,4 @@ def test_counts_that_no_kernel_writes(value: int) -> None:
 
 def test_keyed_numbers_of_more_than_64_bits() -> None:
     """A longer number is damage, and would go on as such into all that is computed from it."""
-    with pytest.raises(ParseError):
-        parse_flat_keyed("f", b"file 1\nanon %d\n" % (1 << 64))
+    assert {b"file": 1} == parse_flat_keyed("f", b"file 1\nanon %d\n" % (1 << 64))
