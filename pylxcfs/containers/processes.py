@@ -13,7 +13,14 @@ import psutil
 
 from pylxcfs.cgroup.membership import parse_membership
 from pylxcfs.cgroup.types import CgroupPaths, ParseError, TaskCounts
-from pylxcfs.containers.procpid import is_linux32, parse_last_cpu, parse_pids, parse_start_ticks, parse_state
+from pylxcfs.containers.procpid import (
+    is_linux32,
+    parse_boottime_offset,
+    parse_last_cpu,
+    parse_pids,
+    parse_start_ticks,
+    parse_state,
+)
 from pylxcfs.linux.files import read_whole
 
 #: _IOR(0xb7, 0x7, pid_t) of <linux/nsfs.h>, since Linux 6.11: our number for a pid of that namespace.
@@ -35,6 +42,7 @@ class Processes:
     def __init__(self, proc_fd: int) -> None:
         """Look below `proc_fd`."""
         self._proc_fd = proc_fd
+        self._time_namespace, self._boottime_offset = self._own_time()
 
     def namespace(self, pid: int | str, kind: str) -> int:
         """Return the inode number of a namespace (namespaces(7)): equal for processes that share it."""
@@ -53,6 +61,25 @@ class Processes:
         """Tell whether a task has a 32-bit personality; raises PermissionError where we may not trace it."""
         with self.hold(pid) as process:
             return is_linux32(process.read("personality"))
+
+    def boottime_offset(self, pid: int) -> int:
+        """Return how far a process's CLOCK_BOOTTIME is ahead of ours, microseconds; 0 before Linux 5.6.
+
+        One readlink where its time namespace is ours.
+        """
+        if self._time_namespace is None or self.namespace(pid, "time") == self._time_namespace:
+            return 0
+        with self.hold(pid) as process:
+            offset = process.boottime_offset()
+        return 0 if offset is None else offset - self._boottime_offset
+
+    def _own_time(self) -> tuple[int | None, int]:
+        """Return our time namespace, and how far its CLOCK_BOOTTIME is ahead of the first one's."""
+        try:
+            with self.hold(os.getpid()) as process:
+                return process.namespace("time"), process.boottime_offset() or 0
+        except (OSError, ParseError):
+            return None, 0
 
     def count_states(self, tasks: Iterable[int]) -> TaskCounts:
         """Ask each task (thread) for its state; those that have gone are not counted."""
@@ -155,6 +182,15 @@ class HeldProcess:
     def numbers(self) -> Sequence[int]:
         """Return its number in each pid namespace from ours down to its own (since Linux 4.1)."""
         return parse_pids(self.read("status"))
+
+    def boottime_offset(self) -> int | None:
+        """Return how far its CLOCK_BOOTTIME is ahead of the first time namespace's, microseconds.
+
+        None between unshare(2) and the next fork: the kernel tells only the offsets that children will have.
+        """
+        if self.namespace("time") != self.namespace("time_for_children"):
+            return None
+        return parse_boottime_offset(self.read("timens_offsets"))
 
     def ask_for_init(self) -> int:
         """Ask the kernel for process 1 of its pid namespace; OSError (ENOTTY) before Linux 6.11."""

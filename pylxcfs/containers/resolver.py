@@ -76,6 +76,13 @@ class Resolver:
         except (OSError, ParseError):
             return False
 
+    def boottime_offset(self, pid: int) -> int:
+        """Return how far a reader's CLOCK_BOOTTIME is ahead of ours, microseconds; 0 if it cannot be told."""
+        try:
+            return self._processes.boottime_offset(pid)
+        except (OSError, ParseError):
+            return 0
+
     def forget(self, container: Container) -> None:
         """Resolve `container`'s processes anew: its cgroup has gone."""
         for namespaces in [n for n, known in self._by_namespaces.items() if known.container is container]:

@@ -7,6 +7,7 @@ container's data.
 import logging
 import time
 from collections import Counter, OrderedDict, defaultdict
+from dataclasses import replace
 from typing import Final
 
 from pylxcfs.cgroup.parse import parse_cpu_list
@@ -29,6 +30,8 @@ from pylxcfs.view.resources import NOTHING_USED
 
 _log = logging.getLogger(__name__)
 _MAX_CACHED: Final = 8192
+#: Whoever makes more time namespaces than this only has less cached.
+_MAX_CLOCKS: Final = 256
 
 
 class ContentService:
@@ -52,8 +55,10 @@ class ContentService:
         self._cache: OrderedDict[tuple[Container | None, VirtualFile], tuple[float, bytes]] = OrderedDict()
         #: How often a file could not be rendered and its fallback was served: (path, why) → count.
         self.fallbacks: Counter[tuple[str, str]] = Counter()
-        #: What was asked for by those who open or reread a file.
-        self.counters: defaultdict[VirtualFile, FileCounters] = defaultdict(FileCounters)
+        #: Files for readers in other time namespaces.
+        self._other_clocks: OrderedDict[tuple[VirtualFile, int], VirtualFile] = OrderedDict()
+        #: What was asked for by those who open or reread a file, by its path.
+        self.counters: defaultdict[str, FileCounters] = defaultdict(FileCounters)
         #: What walks through the CPU tree needed besides.
         self.walks = FileCounters()
 
@@ -73,14 +78,31 @@ class ContentService:
         return changed
 
     def row_for(self, file: VirtualFile, pid: int) -> VirtualFile:
-        """Return the row to open for `pid`: some see another cpuinfo (docs/adr/0013-personality.md)."""
+        """Return the virtual file to open for `pid`.
+
+        Some see another cpuinfo (docs/adr/0013-personality.md), some have another clock
+        (docs/adr/0029-time-namespaces.md).
+        """
         if file is CPUINFO and self._host.heeds_personality and self._resolver.is_linux32(pid):
             return CPUINFO_LINUX32
+        if file.by_clock is not None and (offset_usec := self._resolver.boottime_offset(pid)):
+            return self._by_clock(file, offset_usec)
         return file
+
+    def _by_clock(self, file: VirtualFile, offset_usec: int) -> VirtualFile:
+        """Return the one object for a file and an offset, so that the cache can be keyed by it."""
+        key = (file, offset_usec)
+        known = self._other_clocks.get(key)
+        if known is None:
+            known = self._other_clocks[key] = replace(file, boottime_offset_usec=offset_usec)
+        self._other_clocks.move_to_end(key)
+        if len(self._other_clocks) > _MAX_CLOCKS:
+            self._other_clocks.popitem(last=False)
+        return known
 
     def open(self, file: VirtualFile, pid: int) -> tuple[Container | None, bytes]:
         """Find out who asks, and return their content with it."""
-        counters = self.counters[file]
+        counters = self.counters[file.path]
         began_ns = time.perf_counter_ns()
         opened = self._open(file, pid, counters)
         counters.add(time.perf_counter_ns() - began_ns)
@@ -88,7 +110,7 @@ class ContentService:
 
     def read(self, file: VirtualFile, container: Container | None) -> bytes:
         """Return the content for `container`, at most the cache time old; raises CgroupGone."""
-        counters = self.counters[file]
+        counters = self.counters[file.path]
         began_ns = time.perf_counter_ns()
         content = self._read(file, container, counters)
         counters.add(time.perf_counter_ns() - began_ns)
@@ -163,7 +185,11 @@ class ContentService:
                 return self._read_host(file)
             return self._fall_back(file, ControllerUnavailable("the container is in the root cgroup"))
         try:
-            host = self._host.snapshot(file.host_files, as_linux32=file.as_linux32)
+            host = self._host.snapshot(
+                file.host_files,
+                as_linux32=file.as_linux32,
+                boottime_offset_usec=file.boottime_offset_usec,
+            )
             return file.render(self._builder.build(container, file, host), host)
         except CgroupGone:
             raise
@@ -180,4 +206,7 @@ class ContentService:
         return file.render(NOTHING_USED, self._host.snapshot(file.host_files))
 
     def _read_host(self, file: VirtualFile) -> bytes:
-        return self._host.read(file.host_file, as_linux32=file.as_linux32)
+        text = self._host.read(file.host_file, as_linux32=file.as_linux32)
+        if file.by_clock is not None and file.boottime_offset_usec:
+            return file.by_clock(text, file.boottime_offset_usec)
+        return text

@@ -60,9 +60,8 @@ class ViewBuilder:
         """Read the parts that `file` declares; raises what the reader raises."""
         controllers = file.controllers
         needs_cpus = Controller.CPU in controllers and not file.needs_cpu_times
-        uptime_usec = max(
-            0, host.boottime_usec - container.init_start_ticks * _USEC_PER_SECOND // host.ticks_per_second
-        )
+        age_usec = host.boottime_usec - container.init_start_ticks * _USEC_PER_SECOND // host.ticks_per_second
+        uptime_usec = max(0, age_usec)
         return ResourceView(
             uptime_usec=uptime_usec,
             memory_part=self._memory(container, host) if Controller.MEMORY in controllers else None,

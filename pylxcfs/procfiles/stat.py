@@ -1,7 +1,7 @@
 """Render /proc/stat: the time of the visible CPUs, and the load (proc_stat(5)).
 
-Everything else stays the host's: start times of processes count from its btime, and interrupts, context
-switches and forks are not counted per cgroup.
+Everything else stays the host's: start times of processes count from its btime, by the reader's clock, and
+interrupts, context switches and forks are not counted per cgroup.
 """
 
 import re
@@ -16,6 +16,7 @@ HOST_WIDE: Final = frozenset({b"btime", b"intr", b"ctxt", b"processes", b"softir
 _CPU_LINES: Final = re.compile(rb"(?:cpu[^\n]*\n)*")
 _CPU_LINE: Final = re.compile(rb"^cpu[^\n]*\n", re.MULTILINE)
 _PROCS: Final = re.compile(rb"^procs_(running|blocked)[^\n]*\n", re.MULTILINE)
+_BTIME: Final = re.compile(rb"^btime (\d{1,19})$", re.MULTILINE)
 _USEC_PER_SECOND: Final = 1_000_000
 
 
@@ -45,8 +46,19 @@ def render(view: ResourceView, host: HostSnapshot) -> bytes:
         # Something stands between them, and none of them may be shown.
         rest = _CPU_LINE.sub(b"", rest)
     counts = {b"running": load.running, b"blocked": load.blocked}
-    lines.append(_PROCS.sub(lambda line: b"procs_%b %d\n" % (line[1], counts[line[1]]), rest))
+    rest = _PROCS.sub(lambda line: b"procs_%b %d\n" % (line[1], counts[line[1]]), rest)
+    if host.boottime_offset_usec:
+        rest = by_clock(rest, host.boottime_offset_usec)
+    lines.append(rest)
     return b"".join(lines)
+
+
+def by_clock(text: bytes, offset_usec: int) -> bytes:
+    """Return a stat for a reader whose CLOCK_BOOTTIME is so far ahead: it began that much earlier.
+
+    As timens_sub_boottime() in fs/proc/stat.c.
+    """
+    return _BTIME.sub(lambda line: b"btime %d" % (int(line[1]) - offset_usec // _USEC_PER_SECOND), text)
 
 
 def idle_ticks(cpu: CpuView, hertz: int) -> int:

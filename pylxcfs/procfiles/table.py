@@ -61,6 +61,10 @@ class VirtualFile:
     needs_load: bool = False
     #: Host files are read as a task with a 32-bit personality reads them.
     as_linux32: bool = False
+    #: Turns the host's clock in the text into one that is so many microseconds ahead: the file tells time.
+    by_clock: Callable[[bytes, int], bytes] | None = None
+    #: How far the reader's CLOCK_BOOTTIME is ahead, microseconds.
+    boottime_offset_usec: int = 0
     #: The pressure that it tells of; with it, who writes sets a trigger where that is allowed.
     pressure: Pressure | None = None
     #: Permissions.
@@ -163,6 +167,7 @@ VIRTUAL_FILES: Final = (
         fallback=Fallback.HOST,
         host_file="stat",
         description="the time of the container's CPUs, idle within its quota, and its runnable tasks",
+        by_clock=stat.by_clock,
         needs_cpu_times=True,
         needs_load=True,
     ),
@@ -184,6 +189,7 @@ VIRTUAL_FILES: Final = (
         fallback=Fallback.HOST,
         host_file="uptime",
         description="the age of the container and the idle time of its CPUs",
+        by_clock=uptime.by_clock,
         needs_cpu_times=True,
     ),
     VirtualFile(

@@ -1,5 +1,6 @@
 """Render /proc/uptime: the container's age, and the idle time of its CPUs (proc_uptime(5))."""
 
+import re
 from typing import Final
 
 from pylxcfs.procfiles.stat import idle_ticks
@@ -7,10 +8,24 @@ from pylxcfs.view.host import HostSnapshot
 from pylxcfs.view.resources import ResourceView
 
 _USEC_PER_HUNDREDTH: Final = 10_000
+_UPTIME: Final = re.compile(rb"(\d{1,19})\.(\d\d)\b")
 
 
 def render(view: ResourceView, host: HostSnapshot) -> bytes:
-    """Return uptime and idle time in seconds; the idle time is that of /proc/stat."""
-    up = view.uptime_usec // _USEC_PER_HUNDREDTH
+    """Return uptime and idle time in seconds; the idle time is that of /proc/stat.
+
+    In a time namespace whose clock began later than the container, it has not been up for longer than that.
+    """
+    by_clock = max(0, host.boottime_usec + host.boottime_offset_usec)
+    up = min(view.uptime_usec, by_clock) // _USEC_PER_HUNDREDTH
     idle = idle_ticks(view.cpu, host.ticks_per_second) * 100 // host.ticks_per_second
     return b"%d.%02d %d.%02d\n" % (up // 100, up % 100, idle // 100, idle % 100)
+
+
+def by_clock(text: bytes, offset_usec: int) -> bytes:
+    """Return the host's uptime for a reader whose CLOCK_BOOTTIME is so far ahead (fs/proc/uptime.c)."""
+    found = _UPTIME.match(text)
+    if found is None:
+        return text
+    up = max(0, int(found[1]) * 100 + int(found[2]) + offset_usec // _USEC_PER_HUNDREDTH)
+    return b"%d.%02d" % divmod(up, 100) + text[found.end() :]

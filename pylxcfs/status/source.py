@@ -60,9 +60,7 @@ class StatusSource:
 
     def _files(self) -> Mapping[str, FileStatus]:
         content = self._engine.content
-        by_path: dict[str, list[FileCounters]] = {file.path: [] for file in self._engine.files}
-        for file, counters in dict(content.counters).items():
-            by_path.setdefault(file.path, []).append(counters)
+        by_path = {file.path: FileCounters() for file in self._engine.files} | dict(content.counters)
         # What looks for a CPU's directory needs the list of CPUs, and is no reader of it.
-        by_path[f"{CPU_DIRECTORY}/"] = [content.walks]
-        return {path: summarize(counters) for path, counters in by_path.items()}
+        by_path[f"{CPU_DIRECTORY}/"] = content.walks
+        return {path: summarize([counters]) for path, counters in by_path.items()}

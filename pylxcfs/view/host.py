@@ -52,6 +52,8 @@ class HostSnapshot:
     pressure_memory: bytes = b""
     #: CLOCK_BOOTTIME, microseconds.
     boottime_usec: int = 0
+    #: How far the reader's CLOCK_BOOTTIME is ahead of that (time_namespaces(7)).
+    boottime_offset_usec: int = 0
     ticks_per_second: int = 100
     online: CpuSet = field(default_factory=CpuSet)
     #: By page size in bytes, those sizes of which there are pages.
@@ -105,8 +107,10 @@ class HostReader:
                 return content
         return read_whole(fd)
 
-    def snapshot(self, names: Collection[str], *, as_linux32: bool = False) -> HostSnapshot:
-        """Read the files that a row asks for, and the clock."""
+    def snapshot(
+        self, names: Collection[str], *, as_linux32: bool = False, boottime_offset_usec: int = 0
+    ) -> HostSnapshot:
+        """Read the files that a virtual file asks for, and the clock."""
         return HostSnapshot(
             **{
                 name.replace("/", "_"): self.read(name, as_linux32=as_linux32)
@@ -115,6 +119,7 @@ class HostReader:
             },
             huge_pools=self._read_huge_pools() if HUGE_POOLS in names else {},
             boottime_usec=time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000,
+            boottime_offset_usec=boottime_offset_usec,
             ticks_per_second=self._ticks_per_second,
             online=self._read_online() if ONLINE in names else CpuSet(),
         )

@@ -204,7 +204,7 @@ def test_every_request_is_counted(tmp_path: Path, ttl: float, hits: int) -> None
         machine.content.open(_FILES["meminfo"], 2)
         machine.content.read(_FILES["meminfo"], a)
     machine.content.open(_FILES["diskstats"], 2)
-    counted = {file.path: summarize([c]) for file, c in machine.content.counters.items()}
+    counted = {path: summarize([counters]) for path, counters in machine.content.counters.items()}
     assert {"proc/meminfo": 9, "proc/diskstats": 1} == {path: c.requests for path, c in counted.items()}
     assert (0, hits) == (counted["proc/diskstats"].hits, counted["proc/meminfo"].hits)
     meminfo = counted["proc/meminfo"]
