@@ -83,6 +83,14 @@ def _build_parser() -> OneLineParser:
         "--memory-high", action="store_true", help="count memory.high (cgroup v2) as a memory limit too"
     )
     parser.add_argument(
+        "--cpu-numbering",
+        choices=("kernel", "compact"),
+        default="kernel",
+        help="compact: number a container's CPUs 0, 1, ... in stat, cpuinfo and the CPU tree; taskset, "
+        "sched_getaffinity and ps -o psr keep the kernel's numbers, so programs that pin threads to CPUs by "
+        "what these files say fail or pin to others (default: %(default)s)",
+    )
+    parser.add_argument(
         "--enable-psi-poll", action="store_true", help="let containers set triggers on proc/pressure/*"
     )
     parser.add_argument(
@@ -172,6 +180,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> Config:
             swap=not arguments.disable_swap,
             zswap=not arguments.disable_zswap,
             memory_high=arguments.memory_high,
+            compact_cpus=arguments.cpu_numbering == "compact",
             cache_ttl_seconds=arguments.cache_ttl,
         ),
         mount_options=tuple(filter(None, mount_options.split(","))),

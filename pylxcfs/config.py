@@ -25,6 +25,8 @@ class ViewConfig(NamedTuple):
     zswap: bool = True
     #: Count memory.high of cgroup v2 as a limit (``--memory-high``).
     memory_high: bool = False
+    #: Number the container's CPUs from 0 (``--cpu-numbering compact``) instead of as the kernel does.
+    compact_cpus: bool = False
     #: How long rendered content may be served again; 0 renders every time.
     cache_ttl_seconds: float = DEFAULT_CACHE_TTL_SECONDS
 

@@ -43,10 +43,14 @@ class Sample:
     used: Mapping[int, CpuTime] = field(default_factory=dict)
     unplaced: CpuTime = _NOTHING
     quota: CpuMax | None = None
+    #: The kernel's numbers of the visible CPUs, where they are shown by others.
+    kernel_cpus: CpuSet | None = None
 
     def __post_init__(self) -> None:
         """Refuse what no machine can be."""
         quota = self.quota
+        if self.kernel_cpus is not None and len(self.kernel_cpus) != len(self.visible):
+            raise ValueError(self)
         if not self.visible or (quota is not None and (quota.period_usec <= 0 or quota.quota_usec < 0)):
             raise ValueError(self)
 
@@ -94,7 +98,8 @@ def advance(ledger: Ledger, sample: Sample) -> Ledger:
     visible = sample.visible
     used = {cpu: _growth(ledger.used.get(cpu, _NOTHING), now) for cpu, now in sample.used.items()}
 
-    own = [used.pop(cpu, _NOTHING) for cpu in visible]
+    kernel_cpus = visible if sample.kernel_cpus is None else sample.kernel_cpus
+    own = [used.pop(cpu, _NOTHING) for cpu in kernel_cpus]
     user = [time.user_usec for time in own]
     system = [time.system_usec for time in own]
     elsewhere = [*used.values(), _growth(ledger.unplaced, sample.unplaced)]

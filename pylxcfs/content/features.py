@@ -34,6 +34,7 @@ def options(view: ViewConfig) -> Features:
         "swap": view.swap,
         "zswap": view.zswap,
         "memory-high": view.memory_high,
+        "compact-cpus": view.compact_cpus,
     }
 
 

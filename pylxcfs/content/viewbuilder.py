@@ -62,11 +62,13 @@ class ViewBuilder:
         needs_cpus = Controller.CPU in controllers and not file.needs_cpu_times
         age_usec = host.boottime_usec - container.init_start_ticks * _USEC_PER_SECOND // host.ticks_per_second
         uptime_usec = max(0, age_usec)
+        visible = self._visible(container, host)[0] if needs_cpus else CpuSet()
         return ResourceView(
             uptime_usec=uptime_usec,
             memory_part=self._memory(container, host) if Controller.MEMORY in controllers else None,
             cpu_part=self._cpu(container, host, uptime_usec) if file.needs_cpu_times else None,
-            cpus_part=self._visible(container, host)[0] if needs_cpus else None,
+            cpus_part=self._shown(visible) if needs_cpus else None,
+            kernel_cpus_part=visible if needs_cpus and self._config.compact_cpus else None,
             io_part=self._reader.io(container.paths).devices if Controller.IO in controllers else None,
             load_part=self._load(container, uptime_usec) if file.needs_load else None,
             pressure_part=self._reader.pressure(container.paths, file.pressure) if file.pressure else None,
@@ -105,7 +107,8 @@ class ViewBuilder:
     def _cpu(self, container: Container, host: HostSnapshot, uptime_usec: int) -> CpuView:
         visible, quota = self._visible(container, host)
         stats = self._reader.cpu(container.paths)
-        sample = Sample(uptime_usec, visible, stats.used, stats.unplaced, quota)
+        kernel_cpus = visible if self._config.compact_cpus else None
+        sample = Sample(uptime_usec, self._shown(visible), stats.used, stats.unplaced, quota, kernel_cpus)
         ledger = self._ledgers.get(container)
         if ledger is None and self._file is not None:
             ledger = self._file.load(container.key)
@@ -127,6 +130,10 @@ class ViewBuilder:
         """Return the visible CPUs, and the quota that has cut them."""
         quota = self._reader.cpu_max(container.paths) if self._config.cfs else None
         return visible_cpus(self._effective_cpus(container, host), quota), quota
+
+    def _shown(self, visible: CpuSet) -> CpuSet:
+        """Return the numbers by which the visible CPUs are shown."""
+        return CpuSet(range(len(visible))) if self._config.compact_cpus else visible
 
     def _effective_cpus(self, container: Container, host: HostSnapshot) -> CpuSet:
         """Online CPUs of the effective cpuset; every online one where no cpuset limits them."""

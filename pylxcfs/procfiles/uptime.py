@@ -16,8 +16,10 @@ def render(view: ResourceView, host: HostSnapshot) -> bytes:
 
     In a time namespace whose clock began later than the container, it has not been up for longer than that.
     """
-    by_clock = max(0, host.boottime_usec + host.boottime_offset_usec)
-    up = min(view.uptime_usec, by_clock) // _USEC_PER_HUNDREDTH
+    up_usec = view.uptime_usec
+    if host.boottime_offset_usec:
+        up_usec = min(up_usec, max(0, host.boottime_usec + host.boottime_offset_usec))
+    up = up_usec // _USEC_PER_HUNDREDTH
     idle = idle_ticks(view.cpu, host.ticks_per_second) * 100 // host.ticks_per_second
     return b"%d.%02d %d.%02d\n" % (up // 100, up % 100, idle // 100, idle % 100)
 

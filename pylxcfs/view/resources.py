@@ -289,8 +289,10 @@ class ResourceView:
     load_part: LoadView | None = None
     pressure_part: bytes | None = None
     slab_part: bytes | None = None
-    #: In place of `cpu_part` where no times are needed: they cost more than all the rest of such a row.
+    #: In place of `cpu_part` where no times are needed: they cost more than all the rest of such a file.
     cpus_part: CpuSet | None = None
+    #: The visible CPUs by the kernel's numbers, where they are shown by others.
+    kernel_cpus_part: CpuSet | None = None
 
     @property
     def memory(self) -> MemoryView:
@@ -306,6 +308,11 @@ class ResourceView:
     def cpus(self) -> CpuSet:
         """The visible CPUs alone; raises LookupError where the row did not declare them."""
         return self.cpu.cpus if self.cpus_part is None else self.cpus_part
+
+    @property
+    def kernel_cpus(self) -> CpuSet:
+        """The visible CPUs by the kernel's numbers, in the order of `cpus`."""
+        return self.cpus if self.kernel_cpus_part is None else self.kernel_cpus_part
 
     @property
     def io(self) -> Mapping[DeviceNumber, DeviceIo]:

@@ -255,8 +255,8 @@ def test_start_is_logged(start_daemon: StartDaemon) -> None:
     # An unmounted hugetlb controller is v2's.
     (controllers,) = (line for line in lines if line.startswith("pylxcfs: controllers: "))
     assert "controllers: memory v1, cpu v1, cpuset v1, io v1, hugetlb " in controllers
-    options = "pylxcfs: options: cfs yes, loadavg yes, swap no, zswap yes, memory-high yes, cache-ttl 0.5"
-    assert options in lines
+    words = "cfs yes, loadavg yes, swap no, zswap yes, memory-high yes, compact-cpus no, cache-ttl 0.5"
+    assert f"pylxcfs: options: {words}" in lines
     (kernel,) = (line for line in lines if line.startswith("pylxcfs: kernel: "))
     assert "time per cpu yes" in kernel
     serving = f"pylxcfs: serving {daemon.mount_point}"

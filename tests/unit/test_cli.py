@@ -44,6 +44,8 @@ def test_lxcfs_option_that_is_the_default_changes_nothing(option: str) -> None:
         ("--disable-swap", ViewConfig(swap=False)),
         ("--disable-zswap", ViewConfig(zswap=False)),
         ("--memory-high", ViewConfig(memory_high=True)),
+        ("--cpu-numbering=compact", ViewConfig(compact_cpus=True)),
+        ("--cpu-numbering=kernel", ViewConfig()),
         ("--cache-ttl=0", ViewConfig(cache_ttl_seconds=0)),
         ("--cache-ttl=1.5", ViewConfig(cache_ttl_seconds=1.5)),
     ],

@@ -73,4 +73,6 @@ def test_line() -> None:
     """Each feature has its word, and so has what cannot be told."""
     assert "a yes, b no, c unknown" == describe({"a": True, "b": False, "c": None})
     view = ViewConfig(swap=False, memory_high=True)
-    assert "cfs yes, loadavg yes, swap no, zswap yes, memory-high yes" == describe(options(view))
+    assert "cfs yes, loadavg yes, swap no, zswap yes, memory-high yes, compact-cpus no" == describe(
+        options(view)
+    )
