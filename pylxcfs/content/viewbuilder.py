@@ -22,7 +22,8 @@ from pylxcfs.config import ViewConfig
 from pylxcfs.containers.container import Container
 from pylxcfs.procfiles.table import VirtualFile
 from pylxcfs.view.host import HostSnapshot
-from pylxcfs.view.resources import CpuView, MemoryView, ResourceView
+from pylxcfs.view.memory import MemoryView
+from pylxcfs.view.resources import CpuView, ResourceView
 
 _MEM_TOTAL: Final = re.compile(rb"^MemTotal: *(\d{1,19})\b", re.MULTILINE)
 _MEM_AVAILABLE: Final = re.compile(rb"^MemAvailable: *(\d{1,19})\b", re.MULTILINE)

@@ -10,7 +10,8 @@ from operator import attrgetter
 from typing import Final
 
 from pylxcfs.view.host import HostSnapshot
-from pylxcfs.view.resources import MemoryView, ResourceView
+from pylxcfs.view.memory import MemoryView
+from pylxcfs.view.resources import ResourceView
 
 _UNIT: Final = b" kB"
 

@@ -12,7 +12,8 @@ from pylxcfs.accounting.hugepages import HugePages
 from pylxcfs.accounting.load_average import Averages, LoadView
 from pylxcfs.cgroup.types import CpuMax, CpuSet, CpuTime, DeviceIo, DeviceNumber, MemoryStat, MemoryStats
 from pylxcfs.view.host import HostSnapshot
-from pylxcfs.view.resources import CpuView, MemoryView, ResourceView
+from pylxcfs.view.memory import MemoryView
+from pylxcfs.view.resources import CpuView, ResourceView
 
 TESTS = Path(__file__).parent
 CAPTURES = TESTS / "captures"

@@ -33,7 +33,8 @@ from pylxcfs.containers.procpid import parse_pids
 from pylxcfs.linux.mountinfo import parse_mountinfo
 from pylxcfs.procfiles import cpuinfo, diskstats, meminfo, stat
 from pylxcfs.view.host import HostReader, HostSnapshot
-from pylxcfs.view.resources import CpuView, MemoryView, ResourceView
+from pylxcfs.view.memory import MemoryView
+from pylxcfs.view.resources import CpuView, ResourceView
 
 #: Not what the kernel writes, and what it does write for a disk without a number.
 BAD = [

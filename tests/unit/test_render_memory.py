@@ -10,7 +10,8 @@ from pylxcfs.cgroup.types import MemoryStat, MemoryStats
 from pylxcfs.procfiles import meminfo, swaps
 from pylxcfs.procfiles.meminfo import classify
 from pylxcfs.view.host import HostSnapshot
-from pylxcfs.view.resources import MemoryView, ResourceView
+from pylxcfs.view.memory import MemoryView
+from pylxcfs.view.resources import ResourceView
 
 CAPTURES = Path(__file__).parent / "captures"
 NAMES = sorted(

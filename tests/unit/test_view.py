@@ -6,7 +6,8 @@ import pytest
 
 from pylxcfs.accounting.cpu_ledger import CpuTimes
 from pylxcfs.cgroup.types import CgroupPath, MemoryLevel, MemoryStat, MemoryStats, SwapLevel
-from pylxcfs.view.resources import CpuView, MemoryView, ResourceView
+from pylxcfs.view.memory import MemoryView
+from pylxcfs.view.resources import CpuView, ResourceView
 
 MIB = 1 << 20
 STATS = MemoryStats(10 * MIB, 64 * MIB, 0, None, swap_accounted=True, stat=MemoryStat())

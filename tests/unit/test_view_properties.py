@@ -24,7 +24,8 @@ from pylxcfs.cgroup.types import (
 )
 from pylxcfs.procfiles import cpuinfo, cpulists, meminfo, stat, swaps, uptime
 from pylxcfs.view.host import HostSnapshot
-from pylxcfs.view.resources import CpuView, MemoryView, ResourceView
+from pylxcfs.view.memory import MemoryView
+from pylxcfs.view.resources import CpuView, ResourceView
 from tests.support import readings
 from tests.support.invariants import (
     CPU_LISTS,
