@@ -24,6 +24,7 @@ from typing import Final
 import psutil
 
 from benchmarks.container import Container, ContainerError, Limits, running_container
+from pylxcfs.linux.mountinfo import parse_mountinfo
 
 STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 HERE: Final = Path(__file__).resolve().parent
@@ -319,8 +320,8 @@ def stop(daemon: Daemon) -> None:
 
 def mounts_below(directory: Path) -> list[Path]:
     """List what is mounted at or below a directory, the latest mount first."""
-    points = [Path(line.split()[4]) for line in Path("/proc/self/mountinfo").read_text().splitlines()]
-    return [point for point in reversed(points) if point.is_relative_to(directory)]
+    table = parse_mountinfo(Path("/proc/self/mountinfo").read_bytes())
+    return [each.mount_point for each in reversed(table) if each.mount_point.is_relative_to(directory)]
 
 
 def mean_ratio(summary: Summary, value: str = "p50_us") -> float:

@@ -10,6 +10,8 @@ from typing import Final
 
 import psutil
 
+from pylxcfs.linux.mountinfo import parse_mountinfo
+
 #: Joins every cgroup of which it is given the directory (up to ``--``), then becomes the command.
 _JOIN: Final = 'while [ "$1" != -- ]; do echo $$ >"$1/cgroup.procs" || exit 1; shift; done; shift; exec "$@"'
 _GIVE_UP_SECONDS: Final = 10.0
@@ -78,11 +80,9 @@ class Container:
 def hierarchies() -> list[Path]:
     """Return where each cgroup hierarchy is mounted, v2's with the controllers that we limit enabled."""
     found: dict[str, Path] = {}
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
-        left, right = line.split(" - ", 1)
-        kind, _source, options = right.split(" ", 2)
-        if kind in {"cgroup", "cgroup2"}:
-            found.setdefault(f"{kind} {options}", Path(left.split()[4]))
+    for mount in parse_mountinfo(Path("/proc/self/mountinfo").read_bytes()):
+        if mount.fs_type in {"cgroup", "cgroup2"}:
+            found.setdefault(f"{mount.fs_type} {mount.super_options}", mount.mount_point)
     for kind_and_options, root in found.items():
         if kind_and_options.startswith("cgroup2 "):
             there = {"cpu", "cpuset", "memory"}.intersection(

@@ -159,11 +159,11 @@ class HeldProcess:
         """Look below `directory`, which the caller keeps open."""
         self._directory = directory
 
-    def read(self, name: str) -> bytes:
-        """Return one of the process's files."""
+    def read(self, name: str, most: int | None = None) -> bytes:
+        """Return one of the process's files, or the first `most` bytes of it."""
         fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._directory)
         try:
-            return read_whole(fd)
+            return read_whole(fd, most)
         finally:
             os.close(fd)
 

@@ -8,7 +8,8 @@ from typing import Final
 from pylxcfs.console import write_lines
 from pylxcfs.ctl.options import add_fsname, add_mount_point, add_runtime_dir
 from pylxcfs.ctl.output import align, print_json
-from pylxcfs.reattach.actions import Action, Outcome, Request, summary
+from pylxcfs.reattach.outcome import Action, Outcome, summary
+from pylxcfs.reattach.plan import Request
 from pylxcfs.reattach.survey import State
 
 _HEAD: Final = ("CONTAINER", "FILE", "STATE", "ACTION")
@@ -55,7 +56,7 @@ def run_and_print(act: Callable[[], list[Outcome]], *, as_json: bool) -> int:
 def table(outcomes: Sequence[Outcome]) -> Iterator[str]:
     """Yield a line for each bind that is not simply well, aligned, under a headline; nothing if all are."""
     rows = [
-        (o.where, o.target, o.state.value, f"{o.action}{f': {o.reason}' if o.reason else ''}")
+        (o.where, o.target or "-", o.state.value, f"{o.action}{f': {o.reason}' if o.reason else ''}")
         for o in outcomes
         if o.action is not Action.NOTHING or o.state not in _QUIET
     ]

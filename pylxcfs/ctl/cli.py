@@ -33,7 +33,10 @@ _COMMANDS: Final = {
     ),
     "uninstall-runtime": (uninstall_runtime, "undo install-runtime"),
     "cdi": (cdi, "print the CDI specification for --device pylxcfs.io/proc=all"),
-    "reattach": (reattach, "plant our files anew in running containers where they are dead or were detached"),
+    "reattach": (
+        reattach,
+        "attach our files in running containers where they are dead or were detached",
+    ),
     "detach": (detach, "give running containers the kernel's own files back"),
     "probe": (probe, "tell by the exit status whether the mount answers"),
     "inject": (inject, "give the pods of Kubernetes manifests our files, as the webhook does"),

@@ -11,7 +11,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Take our binds away, alive and dead; the next start, or reattach, plants them again."""
+    """Take our binds away, alive and dead; the next start, or reattach, attaches them again."""
     from pylxcfs.reattach.actions import detach  # noqa: PLC0415 - -h should not wait for it
 
     request = binds.request_of(arguments)

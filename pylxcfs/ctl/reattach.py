@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Plant dead and detached binds; with --container all files that docker-args names, if it has none."""
+    """Attach dead and detached binds; with --container all files that docker-args names, if it has none."""
     from pylxcfs.procfiles.table import VIRTUAL_FILES  # noqa: PLC0415 - -h should not wait for it
     from pylxcfs.reattach.actions import reattach  # noqa: PLC0415
 

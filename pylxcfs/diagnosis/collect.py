@@ -30,8 +30,9 @@ from pylxcfs.fuse import device
 from pylxcfs.fuse.connection import FILE_SYSTEM_TYPE, ask, find_mount, topmost
 from pylxcfs.linux.mountapi import can_close_mounts
 from pylxcfs.linux.mountinfo import Mount, parse_mountinfo
-from pylxcfs.reattach.actions import Request, survey
+from pylxcfs.reattach.actions import survey
 from pylxcfs.reattach.namespaces import list_namespaces
+from pylxcfs.reattach.plan import Request
 from pylxcfs.reattach.survey import State
 from pylxcfs.supervision.holder_client import HOLDER_MODULE
 from pylxcfs.supervision.systemd import unit_of

@@ -1,1 +1,1 @@
-"""Binds of our files in running containers: found, planted anew, taken away (docs/reattach.md)."""
+"""Binds of our files in running containers: found, attached anew, taken away (docs/reattach.md)."""

@@ -1,4 +1,4 @@
-"""``python -m pylxcfs.reattach plant|detach ARGUMENTS…``: what a daemon of these arguments does to binds.
+"""``python -m pylxcfs.reattach attach|detach ARGUMENTS…``: what a daemon of these arguments does to binds.
 
 A process of its own: the daemon's supervisor stays small, and goes on if anything here does not. The name
 ``pylxcfs.reattach`` and both verbs stay: supervisors of earlier versions start this code by them.
@@ -15,12 +15,16 @@ from pylxcfs.config import Config
 from pylxcfs.console import set_up_logging
 from pylxcfs.errors import StartupError
 from pylxcfs.fuse.connection import parse_mount_options
-from pylxcfs.reattach.actions import Action, Request, detach, reattach, summary
+from pylxcfs.reattach.actions import detach, reattach
+from pylxcfs.reattach.outcome import Action, summary
+from pylxcfs.reattach.plan import Request
 from pylxcfs.reattach.protocol import Verb
 
 _log = logging.getLogger(__name__)
 #: Nobody reads thousands of lines in a log; `pylxcfsctl reattach --dry-run` has them all.
 _MAX_TOLD: Final = 20
+#: What an older supervisor says, that still runs when this code is installed over its own.
+_OLD_VERBS: Final = {"plant": Verb.ATTACH}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -28,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     verb, *arguments = sys.argv[1:] if argv is None else argv
     config = parse_arguments(arguments)
     set_up_logging(config.log_level)
-    return _run(Verb(verb), config)
+    return _run(_OLD_VERBS.get(verb) or Verb(verb), config)
 
 
 def _run(verb: Verb, config: Config) -> int:
@@ -40,7 +44,7 @@ def _run(verb: Verb, config: Config) -> int:
         proc_root=config.proc_root,
     )
     try:
-        outcomes = reattach(request) if verb is Verb.PLANT else detach(request)
+        outcomes = reattach(request) if verb is Verb.ATTACH else detach(request)
     except (StartupError, OSError) as error:
         _log.error("binds in running containers are left as they are: %s", error)
         return 1
@@ -49,7 +53,7 @@ def _run(verb: Verb, config: Config) -> int:
     troubles = [outcome for outcome in outcomes if outcome.is_trouble]
     for outcome in troubles[:_MAX_TOLD]:
         why = outcome.reason or outcome.state
-        _log.warning("%s: %s %s: %s", outcome.where, outcome.target, outcome.action, why)
+        _log.warning("%s: %s %s: %s", outcome.where, outcome.target or "-", outcome.action, why)
     if len(troubles) > _MAX_TOLD:
         _log.warning("… and %d more: pylxcfsctl reattach --dry-run", len(troubles) - _MAX_TOLD)
     return int(bool(troubles))

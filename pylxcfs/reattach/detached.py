@@ -1,4 +1,4 @@
-"""Which binds were taken away, in a small file, for the reattach that plants them again."""
+"""Which binds were taken away, in a small file, for the reattach that attaches them again."""
 
 import fcntl
 import json
@@ -35,7 +35,7 @@ class DetachedFile:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Let nobody else plant or detach meanwhile; raises StartupError where that cannot be had."""
+        """Let nobody else attach or detach meanwhile; raises StartupError where that cannot be had."""
         make_state_directory(self._path.parent)
         try:
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -49,12 +49,12 @@ class DetachedFile:
             os.close(fd)
 
     def save(self, detached: Iterable[Detached]) -> None:
-        """Replace the file as a whole; a failure is logged: the next start will not plant them."""
+        """Replace the file as a whole; a failure is logged: the next start will not attach them."""
         text = json.dumps({"version": _VERSION, "boot_id": self._boot_id, "detached": sorted(detached)})
         try:
             replace_file(self._path, text.encode())
         except OSError as error:
-            _LOG.warning("detached binds will not be planted by the next start: %s", error)
+            _LOG.warning("detached binds will not be attached by the next start: %s", error)
 
     def load(self) -> set[Detached]:
         """Return what was saved since the last boot; nothing where that cannot be told for certain."""

@@ -1,6 +1,7 @@
 """The mount namespaces of this machine, each seen through its oldest process."""
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +12,13 @@ import psutil
 from pylxcfs.cgroup.types import ParseError
 from pylxcfs.containers.name import Name, name_of
 from pylxcfs.containers.processes import PROCESS_GONE, HeldProcess, Processes
+from pylxcfs.reattach.protocol import LONGEST_TABLE
 
 _INIT: Final = 1
+#: The host's own has as many lines as there are containers, and longer ones.
+_LONGEST_OF_HOST: Final = 64 << 20
+#: Processes of one namespace that are looked at to find its oldest.
+_MOST_PROCESSES: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,46 +34,64 @@ class Namespace:
     #: Whether its processes are in the host's pid namespace.
     in_host_pid_namespace: bool
     name: Name
-    #: As `pid` sees it.
-    mountinfo: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class MountTable:
+    """A namespace's mount table, as its process sees it."""
+
+    content: bytes
+    #: False: it is longer than is read.
+    is_whole: bool
+
+
+_NOT_READ: Final = MountTable(b"", is_whole=False)
 
 
 def list_namespaces(proc_root: Path) -> list[Namespace]:
-    """Look at every process once; those that vanish meanwhile are left out.
+    """Look at every process once; those that vanish meanwhile are left out."""
+    return [namespace for namespace, _ in each_namespace(proc_root, with_tables=False)]
+
+
+def each_namespace(proc_root: Path, *, with_tables: bool = True) -> Iterator[tuple[Namespace, MountTable]]:
+    """Yield each namespace with its mount table, one at a time: all tables together may be large.
 
     Reads nothing but the kernel's own files of each process, so no file system of a container is asked.
     A namespace that only a thread, a bind of its nsfs file or a descriptor keeps is not found.
     """
     proc_fd = os.open(proc_root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        return list(_list(Processes(proc_fd)))
+        yield from _each(Processes(proc_fd), with_tables=with_tables)
     finally:
         os.close(proc_fd)
 
 
-def _list(processes: Processes) -> Iterator[Namespace]:
+def _each(processes: Processes, *, with_tables: bool) -> Iterator[tuple[Namespace, MountTable]]:
     own = (processes.namespace("self", "mnt"), processes.namespace("self", "pid"))
     hosts = {own[0]}
     best: dict[int, tuple[bool, int, int]] = {}
+    looked_at: Counter[int] = Counter()
     for pid in psutil.pids():
         try:
             inode = processes.namespace(pid, "mnt")
             if pid == _INIT:
                 hosts.add(inode)
             # Most processes of a machine are the host's, and one of them is enough.
-            if inode in hosts and inode in best:
+            if looked_at[inode] >= (1 if inode in hosts else _MOST_PROCESSES):
                 continue
             with processes.hold(pid) as process:
                 # unshare(1) stays in the container's mount namespace, but not in its pid namespace.
                 candidate = (process.namespace("pid") == own[1], process.start_ticks(), pid)
         except (*PROCESS_GONE, PermissionError, ParseError):
             continue
+        looked_at[inode] += 1
         best[inode] = min(candidate, best.get(inode, candidate))
     for inode, (_, start_ticks, pid) in best.items():
         try:
             with processes.hold(pid) as process:
                 if process.start_ticks() == start_ticks and process.namespace("mnt") == inode:
-                    yield _describe(process, pid, start_ticks, inode in hosts, own[1])
+                    namespace = _describe(process, pid, start_ticks, inode in hosts, own[1])
+                    yield namespace, _table(process, namespace) if with_tables else _NOT_READ
         except (*PROCESS_GONE, PermissionError, ParseError):
             continue
 
@@ -88,5 +112,13 @@ def _describe(
         is_hosts=is_hosts,
         in_host_pid_namespace=pid_namespace == host_pid_namespace,
         name=name_of(process.membership()),
-        mountinfo=process.read("mountinfo"),
     )
+
+
+def _table(process: HeldProcess, namespace: Namespace) -> MountTable:
+    most = _LONGEST_OF_HOST if namespace.is_hosts else LONGEST_TABLE
+    content = process.read("mountinfo", most)
+    if len(content) < most:
+        return MountTable(content, is_whole=True)
+    # The last line may be half of one.
+    return MountTable(content[: content.rfind(b"\n") + 1], is_whole=False)

@@ -1,4 +1,4 @@
-"""What the planter is told, and what it answers; as JSON between two processes. Pure."""
+"""What the worker is told, and what it answers; as JSON between two processes. Pure."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -8,7 +8,12 @@ from typing import Any, Final
 
 from pylxcfs.procfiles.binds import CPU_DIRECTORY
 
-#: Where the kernel's own file systems are in a container, by their type; nothing is planted elsewhere.
+#: Of a container's mount table: some 100,000 lines, as many as the kernel allows (fs.mount-max), unless they
+#: are made long on purpose.
+LONGEST_TABLE: Final = 16 << 20
+#: The kernel's own paths there are shorter; a container that mounts can make them as long as it likes.
+LONGEST_PLACE: Final = 255
+#: Where the kernel's own file systems are in a container, by their type; nothing is attached elsewhere.
 KERNEL_MOUNTS: Final = {"proc": "/proc", "sysfs": "/sys"}
 
 
@@ -18,7 +23,7 @@ class Verb(StrEnum):
     #: Answer with the errno of the file system that is seen there.
     ASK = "ask"
     #: Bind a file of ours, in place of the mounts named if there are any.
-    PLANT = "plant"
+    ATTACH = "attach"
     #: Take the mounts named away.
     DETACH = "detach"
 
@@ -72,9 +77,9 @@ class Answer:
 
 
 def is_place(target: str) -> bool:
-    """Tell whether our files may be bound on `target`: below /proc, or the CPU directory and below."""
+    """Tell whether our files may be bound on `target`: below /proc, or at the CPU directory; no long name."""
     cpu = f"/{CPU_DIRECTORY}"
-    return target.startswith(("/proc/", f"{cpu}/")) or target == cpu
+    return len(target) <= LONGEST_PLACE and (target.startswith(("/proc/", f"{cpu}/")) or target == cpu)
 
 
 def dump_jobs(jobs: Iterable[Job]) -> str:

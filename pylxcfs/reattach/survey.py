@@ -1,17 +1,23 @@
 """Which binds a container has, whether they are seen, and whom a change would reach. Pure."""
 
-import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from pylxcfs.linux.mountinfo import Mount
-from pylxcfs.reattach.namespaces import Namespace
+from pylxcfs.linux.mountinfo import Mount, parse_line
+from pylxcfs.reattach.protocol import LONGEST_PLACE, is_place
 
+#: How many places one container may have examined and changed. Runtimes bind a dozen; a container that may
+#: mount can make a hundred thousand (fs.mount-max).
+MOST_PLACES: Final = 64
 #: How mountinfo marks what has lost its name in its file system; a dead server's names all do in time.
 _DELETED: Final = "//deleted"
-_PEERS: Final = re.compile(rb"^\S+ \S+ \S+ \S+ \S+ \S+(?P<fields>(?: \w+:\d+)+)", re.MULTILINE)
+#: The first words of a line of mountinfo.
+_ID: Final = 0
+_PARENT: Final = 1
+_POINT: Final = 4
+_WORDS: Final = 5
 
 
 class State(StrEnum):
@@ -31,6 +37,8 @@ class State(StrEnum):
     MISSING = "missing"
     #: The kernel's own file.
     NONE = "none"
+    #: Beyond what is done for one container.
+    UNEXAMINED = "unexamined"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,71 +53,86 @@ class Bind:
     mounts: tuple[Mount, ...]
 
 
-def find_binds(mounts: Iterable[Mount], *, is_wanted: Callable[[Mount], bool]) -> list[Bind]:
-    """Find the binds that `is_wanted` is true of, each place once, in the order of mounting."""
-    by_id = {mount.mount_id: mount for mount in mounts}
-    places: dict[str, list[Mount]] = {}
-    for mount in by_id.values():
-        if is_wanted(mount):
-            places.setdefault(str(mount.mount_point), []).append(mount)
-    binds = []
-    for target, here in places.items():
-        seen = next((mount for mount in here if not _is_covered(mount, by_id)), None)
-        file = (seen or here[-1]).root.removesuffix(_DELETED).strip("/")
-        binds.append(Bind(target, file, seen, tuple(here)))
-    return binds
+def find_binds(
+    table: bytes, *, mark: bytes, is_wanted: Callable[[Mount], bool], most_places: int = MOST_PLACES
+) -> tuple[list[Bind], int]:
+    """Find the binds that `is_wanted` is true of, each place once; and count the places that are left out.
+
+    Only lines that contain `mark` are asked about. `table` is a whole mountinfo file. The work grows with its
+    length, whatever is mounted on what: each line is split once, and those that matter for one of the places
+    are parsed. Left out are places with long names, and those beyond `most_places`: first come the files that
+    are bound where the kernel has them, then other places for our files, then the rest.
+    """
+    lines = table.split(b"\n")
+    places: dict[bytes, list[Mount]] = {}
+    for line in lines:
+        if mark in line and (mount := parse_line(line)) is not None and is_wanted(mount):
+            places.setdefault(_point(line), []).append(mount)
+    short = (point for point in places if len(point) <= LONGEST_PLACE)
+    chosen = sorted(short, key=lambda point: _rank(places[point]))[:most_places]
+    walk = _Walk(lines, chosen)
+    binds = [_bind(places[point], walk.end(point)) for point in chosen]
+    return binds, len(places) - len(binds)
 
 
-def _is_covered(mount: Mount, by_id: Mapping[int, Mount]) -> bool:
-    """Tell whether walking to the mount point ends somewhere else: in a later mount on the way or on top."""
-    way = {mount.mount_id}
-    above = by_id.get(mount.parent_id)
-    while above is not None and above.mount_id not in way:
-        way.add(above.mount_id)
-        above = by_id.get(above.parent_id)
-    return any(
-        other.parent_id in way
-        and other.mount_id not in way
-        and mount.mount_point.is_relative_to(other.mount_point)
-        for other in by_id.values()
-    )
+def _bind(here: Sequence[Mount], end: int) -> Bind:
+    seen = next((mount for mount in here if mount.mount_id == end), None)
+    return Bind(here[0].point, _file_of(seen or here[-1]), seen, tuple(here))
 
 
-class Reach:
-    """Who receives what is mounted in a peer group (mount_namespaces(7)), over all namespaces."""
-
-    def __init__(self, namespaces: Iterable[Namespace]) -> None:
-        """Read the peer groups of all namespaces."""
-        self._members: dict[int, list[Namespace]] = {}
-        self._passed_on: dict[int, set[int]] = {}
-        for namespace in namespaces:
-            for line in _PEERS.finditer(namespace.mountinfo):
-                groups = dict(field.split(b":") for field in line["fields"].split())
-                numbers = {tag: int(groups[tag]) for tag in (b"shared", b"master") if tag in groups}
-                for number in numbers.values():
-                    self._members.setdefault(number, []).append(namespace)
-                if len(numbers) > 1:
-                    self._passed_on.setdefault(numbers[b"master"], set()).add(numbers[b"shared"])
-
-    def own_groups(self, mounts: Iterable[Mount], namespace: Namespace) -> tuple[int, ...]:
-        """Return the peer groups among `mounts` that reach nobody outside of the namespace's container."""
-        groups = {mount.shared for mount in mounts if mount.shared is not None}
-        return tuple(sorted(group for group in groups if self._stays_inside(group, namespace)))
-
-    def _stays_inside(self, group: int, namespace: Namespace) -> bool:
-        reached, new = set(), {group}
-        while new:
-            reached |= new
-            new = set[int]().union(*(self._passed_on.get(number, set()) for number in new)) - reached
-        return all(
-            is_same_container(namespace, member)
-            for number in reached
-            for member in self._members.get(number, ())
-        )
+def _file_of(mount: Mount) -> str:
+    return mount.root.removesuffix(_DELETED).strip("/")
 
 
-def is_same_container(one: Namespace, other: Namespace) -> bool:
-    """Tell whether two mount namespaces are of one container: they share a pid namespace, not the host's."""
-    return one.inode == other.inode or (
-        one.pid_namespace == other.pid_namespace and not one.in_host_pid_namespace
-    )
+def _rank(here: Sequence[Mount]) -> tuple[bool, bool]:
+    target = here[0].point
+    return target != f"/{_file_of(here[0])}", not is_place(target)
+
+
+class _Walk:
+    """Walks to places as the kernel does: at each step into what is mounted there, until nothing more is."""
+
+    def __init__(self, lines: Sequence[bytes], points: Sequence[bytes]) -> None:
+        """Keep the mounts that are on the way to one of `points`."""
+        on_the_way = {prefix for point in points for prefix in _prefixes(point)}
+        mounts = [
+            words
+            for line in lines
+            if len(words := line.split(b" ", _WORDS)) > _WORDS and words[_POINT] in on_the_way
+        ]
+        listed = {words[_ID] for words in mounts}
+        #: The mount in each mount at each place; no id stands for what is not listed: where a root is.
+        self._children = {
+            (words[_PARENT] if words[_PARENT] in listed else b"", words[_POINT]): words[_ID]
+            for words in mounts
+        }
+        self._ends: dict[bytes, bytes] = {}
+
+    def end(self, point: bytes) -> int:
+        """Return the id of the mount that is seen at a place, -1 for one that is not listed."""
+        current = b""
+        for prefix in _prefixes(point):
+            if prefix in self._ends:
+                current = self._ends[prefix]
+                continue
+            # Nobody comes this way again.
+            while (below := self._children.pop((current, prefix), None)) is not None:
+                current = below
+            self._ends[prefix] = current
+        return int(current) if current.isdigit() else -1
+
+
+def _point(line: bytes) -> bytes:
+    """Return where the mount of a line is, as it is written there."""
+    return line.split(b" ", _WORDS)[_POINT]
+
+
+def _prefixes(point: bytes) -> Iterator[bytes]:
+    """Yield a path's ancestors from the root, and itself."""
+    yield b"/"
+    end = point.find(b"/", 1)
+    while end > 0:
+        yield point[:end]
+        end = point.find(b"/", end + 1)
+    if len(point) > 1:
+        yield point

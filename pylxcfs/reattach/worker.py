@@ -1,4 +1,4 @@
-"""A process of its own that enters mount namespaces: setns(CLONE_NEWNS) needs one without threads.
+"""``main``: a process of its own that enters mount namespaces: setns(CLONE_NEWNS) needs one without threads.
 
 For each container it forks once more, so that one in which something hangs costs no more than a time limit.
 Inside, the container's files are untrusted: nothing of them is executed, imported or followed. A place is
@@ -12,13 +12,14 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 from typing import Final
 
 from pylxcfs.containers.procpid import parse_start_ticks
 from pylxcfs.linux import mountapi
-from pylxcfs.linux.mountinfo import Mount, parse_mountinfo
+from pylxcfs.linux.mountinfo import Mount
+from pylxcfs.reattach.live_table import LiveTable, RefusedError, mounted_below, stack_of
 from pylxcfs.reattach.protocol import (
     KERNEL_MOUNTS,
     Answer,
@@ -36,14 +37,14 @@ _CHUNK: Final = 1 << 16
 #: How long one container may take; some milliseconds are usual.
 _JOB_SECONDS: Final = 5.0
 _MASK: Final = "tmpfs"
-
-
-class _RefusedError(Exception):
-    """Why an order is not carried out, though nothing failed."""
+#: At one place. Each restart that was not healed leaves one.
+_MOST_STACKED: Final = 64
+#: File systems that a runtime has mounted below one directory of ours.
+_MOST_MASKS: Final = 64
 
 
 def main() -> None:
-    """Carry out the jobs on standard input, one line of answers for each; see `planting`."""
+    """Carry out the jobs on standard input, one line of answers for each; see `worker_client`."""
     proc_fd, tree_fd, device = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
     jobs = load_jobs(sys.stdin.read())
     # No import may look for files any more: in a container they would be the container's.
@@ -56,50 +57,57 @@ def main() -> None:
 
 
 def _answer_in_time(job: Job, proc_fd: int, tree_fd: int, device: str) -> list[Answer]:
+    """Return an answer for each order; those that were not come to in time, or not at all, say so."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
         try:
             os.close(reader)
-            os.write(writer, dump_answers(_carry_out(job, proc_fd, tree_fd, device)).encode())
+            for answer in _carry_out(job, proc_fd, tree_fd, device):
+                os.write(writer, dump_answers([answer]).encode() + b"\n")
         finally:
             # Whatever happened, this process must not go on as the one that it was forked from.
             os._exit(0)
     os.close(writer)
     try:
-        content = _read_until(reader, time.monotonic() + _JOB_SECONDS)
+        content, has_ended = _read_until(reader, time.monotonic() + _JOB_SECONDS)
     finally:
         os.close(reader)
-    if content is None:
+    if has_ended:
+        rest = Answer(Word.FAILED, "ended early")
+        os.waitpid(child, 0)
+    else:
+        rest = Answer(Word.SILENT, f"not done within {_JOB_SECONDS:g} s: a file system on the way may hang")
         # It may wait for a hanging server, which not even this ends; then it stays behind.
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, os.WNOHANG)
-        return [Answer(Word.SILENT, "a file system on the way does not answer")] * len(job.orders)
-    os.waitpid(child, 0)
-    return load_answers(content) if content else [Answer(Word.FAILED, "ended early")] * len(job.orders)
+    # What follows the last line's end was cut off.
+    answers = [answer for line in content.split(b"\n")[:-1] for answer in load_answers(line)]
+    return answers + [rest] * (len(job.orders) - len(answers))
 
 
-def _read_until(fd: int, end: float) -> bytes | None:
-    """Read to the end of a pipe; None if that is not reached in time."""
-    content = b""
+def _read_until(fd: int, end: float) -> tuple[bytes, bool]:
+    """Read to the end of a pipe; return what came in time, and whether that was all."""
+    parts: list[bytes] = []
     while select.select([fd], [], [], max(0.0, end - time.monotonic()))[0]:
         part = os.read(fd, _CHUNK)
         if not part:
-            return content
-        content += part
-    return None
+            return b"".join(parts), True
+        parts.append(part)
+    return b"".join(parts), False
 
 
-def _carry_out(job: Job, proc_fd: int, tree_fd: int, device: str) -> list[Answer]:
+def _carry_out(job: Job, proc_fd: int, tree_fd: int, device: str) -> Iterator[Answer]:
     try:
         container = _Container(job, proc_fd, device)
-        clones = {order: _clone(tree_fd, order.file) for order in job.orders if order.verb is Verb.PLANT}
+        clones = {order: _clone(tree_fd, order.file) for order in job.orders if order.verb is Verb.ATTACH}
         container.enter(needs_namespace=any(order.verb is not Verb.ASK for order in job.orders))
-    except FileNotFoundError:
-        return [Answer(Word.GONE)] * len(job.orders)
     except OSError as error:
-        return [_answer(error)] * len(job.orders)
-    return [container.carry_out(order, clones.get(order)) for order in job.orders]
+        answer = Answer(Word.GONE) if isinstance(error, FileNotFoundError) else _answer(error)
+        yield from [answer] * len(job.orders)
+        return
+    for order in job.orders:
+        yield container.carry_out(order, clones.get(order))
 
 
 def _clone(tree_fd: int, file: str) -> int | OSError:
@@ -125,6 +133,7 @@ class _Container:
         born = parse_start_ticks(_read(self._process, "stat"))
         if (born, os.fstat(self._namespace).st_ino) != (job.start_ticks, job.namespace):
             raise ProcessLookupError
+        self._table = LiveTable(self._process)
         self._root = os.open("root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._process)
 
     def enter(self, *, needs_namespace: bool) -> None:
@@ -142,9 +151,9 @@ class _Container:
                     return self._ask(order)
                 case Verb.DETACH:
                     return self._detach(order)
-                case Verb.PLANT:
-                    return self._plant(order, _existing(clone))
-        except _RefusedError as refusal:
+                case Verb.ATTACH:
+                    return self._attach(order, _existing(clone))
+        except RefusedError as refusal:
             return Answer(Word.LEFT, str(refusal))
         except OSError as error:
             return _answer(error)
@@ -154,7 +163,7 @@ class _Container:
     def _ask(self, order: Order) -> Answer:
         with self._found(order.target) as (fd, mount):
             if mount.mount_id not in order.mounts:
-                raise _RefusedError("something else is mounted over it")
+                raise RefusedError("something else is mounted over it")
             try:
                 # The kernel does not even ask the server of a FUSE mount from another user namespace, and
                 # reports success: what a container's own root mounts is never taken for dead.
@@ -163,7 +172,7 @@ class _Container:
                 return Answer(Word.DONE, number=error.errno or errno.EIO)
             return Answer(Word.DONE)
 
-    def _plant(self, order: Order, clone: int) -> Answer:
+    def _attach(self, order: Order, clone: int) -> Answer:
         masks = self._check(order)
         if masks is None:
             return Answer(Word.ALREADY)
@@ -175,7 +184,7 @@ class _Container:
             if mount.mount_id not in (order.mounts if locked else ()) and not _is_kernels(
                 mount, order.target
             ):
-                raise _RefusedError("something else was mounted there in this moment")
+                raise RefusedError("something else was mounted there in this moment")
             mountapi.attach(clone, fd)
         self._mask(order.target, masks)
         return Answer(Word.DONE, "on top of the old one, which is locked" if locked else "")
@@ -190,35 +199,35 @@ class _Container:
         return Answer(Word.DONE)
 
     def _check(self, order: Order) -> tuple[str, ...] | None:
-        """Return the masked paths below a place, or None where all is well; raises _RefusedError.
+        """Return the masked paths below a place, or None where all is well; raises RefusedError.
 
         Nothing is changed before all that can be known has been looked at.
         """
         if not is_place(order.target):
-            raise _RefusedError("not below /proc or the CPU directory")
-        mounts = self._mounts()
+            raise RefusedError("not below /proc or the CPU directory")
+        rows = self._table.rows()
+        meant = frozenset(order.mounts)
+        left = any(mount_id in rows for mount_id in meant)
         with self._found(order.target) as (_, seen):
-            under = seen
-            stack = {under.mount_id}
-            while under.mount_id in order.mounts and under.parent_id in mounts:
-                under = mounts[under.parent_id]
-                stack.add(under.mount_id)
-            if order.verb is Verb.PLANT and seen.device == self._device:
+            stack = stack_of(seen, meant, rows)
+            if order.verb is Verb.ATTACH and seen.device == self._device:
                 return None
-            if order.verb is Verb.DETACH and not mounts.keys() & set(order.mounts):
+            if order.verb is Verb.DETACH and not left:
                 return None
-            if seen.mount_id not in order.mounts and mounts.keys() & set(order.mounts):
-                raise _RefusedError("something else is mounted over it")
-        if order.verb is Verb.PLANT and under.device != self._device and not _is_kernels(under, order.target):
-            raise _RefusedError(f"a {under.fs_type} is mounted there, not the kernel's file of that name")
-        groups = {mounts[mount_id].shared for mount_id in stack if mount_id in mounts} - {None}
+            if seen.mount_id not in meant and left:
+                raise RefusedError("something else is mounted over it")
+        under = tuple(stack.values())[-1]
+        is_usable = under.device == self._device or _is_kernels(under, order.target)
+        if order.verb is Verb.ATTACH and not is_usable:
+            raise RefusedError(f"a {under.fs_type} is mounted there, not the kernel's file of that name")
+        groups = {mount.shared for mount in stack.values()} - {None}
         if groups - self._own_peer_groups:
-            raise _RefusedError("mounts there are shared with the host or with another container")
-        return tuple(self._masks(order.target, stack, mounts))
+            raise RefusedError("mounts there are shared with the host or with another container")
+        return _masks(mounted_below(order.target, stack, rows))
 
     def _take_away(self, order: Order) -> bool:
         """Unmount what may be taken away, from the top; return whether the kernel keeps the rest locked."""
-        for _ in order.mounts:
+        for _ in order.mounts[:_MOST_STACKED]:
             with self._found(order.target) as (fd, mount):
                 if mount.mount_id not in order.mounts:
                     break
@@ -229,17 +238,11 @@ class _Container:
                         raise
                     # The namespace was copied by a less privileged user, who may not look under it.
                     return True
+        if len(order.mounts) > _MOST_STACKED:
+            raise RefusedError(
+                f"more than {_MOST_STACKED} mounts are stacked there; this many were taken away"
+            )
         return False
-
-    def _masks(self, target: str, stack: set[int], mounts: dict[int, Mount]) -> Iterator[str]:
-        """Yield what is hidden below a place by a read-only tmpfs, as runtimes do; refuse any other mount."""
-        for mount in mounts.values():
-            path = str(mount.mount_point)
-            if mount.parent_id not in stack or not path.startswith(f"{target}/"):
-                continue
-            if mount.fs_type != _MASK or "ro" not in mount.super_options.split(","):
-                raise _RefusedError(f"{mount.fs_type} is mounted in it, on {path}")
-            yield path
 
     def _mask(self, target: str, paths: tuple[str, ...]) -> None:
         for path in paths:
@@ -250,12 +253,12 @@ class _Container:
 
     @contextlib.contextmanager
     def _found(self, target: str) -> Iterator[tuple[int, Mount]]:
-        """Open what is seen at a place, with the mount that it is in; raises _RefusedError."""
+        """Open what is seen at a place, with the mount that it is in; raises RefusedError."""
         try:
             fd = mountapi.find(self._root, target.lstrip("/"))
         except OSError as error:
             if error.errno in {errno.ELOOP, errno.EXDEV}:
-                raise _RefusedError("a symbolic link is on the way") from error
+                raise RefusedError("a symbolic link is on the way") from error
             raise
         try:
             yield fd, self._mount_of(fd)
@@ -266,16 +269,20 @@ class _Container:
         """Return the mount that an open file is in."""
         for line in _read(self._proc_fd, f"self/fdinfo/{fd}").split(b"\n"):
             if line.startswith(b"mnt_id:"):
-                start = line.split()[1] + b" "
-                # Parsing one line of hundreds is most of what can be saved here.
-                for mount in _read(self._process, "mountinfo").split(b"\n"):
-                    if mount.startswith(start):
-                        return parse_mountinfo(mount)[0]
-        raise _RefusedError("the container changed it in this moment")
+                return self._table.find(line.split()[1])
+        raise RefusedError("the container changed it in this moment")
 
-    def _mounts(self) -> dict[int, Mount]:
-        """Read the mount table as the container's process sees it now."""
-        return {mount.mount_id: mount for mount in parse_mountinfo(_read(self._process, "mountinfo"))}
+
+def _masks(mounts: Iterable[Mount]) -> tuple[str, ...]:
+    """Return where a read-only tmpfs hides something, as runtimes do; refuse others, and more than 64."""
+    paths: list[str] = []
+    for mount in mounts:
+        if mount.fs_type != _MASK or "ro" not in mount.super_options.split(","):
+            raise RefusedError(f"{mount.fs_type} is mounted in it, on {mount.mount_point}")
+        if len(paths) == _MOST_MASKS:
+            raise RefusedError(f"more than {_MOST_MASKS} file systems are mounted in it")
+        paths.append(str(mount.mount_point))
+    return tuple(paths)
 
 
 def _is_kernels(mount: Mount, target: str) -> bool:
@@ -301,7 +308,7 @@ def _read(directory_fd: int, name: str) -> bytes:
 
 def _existing(clone: int | OSError | None) -> int:
     if isinstance(clone, FileNotFoundError):
-        raise _RefusedError("pylxcfs does not serve it") from clone
+        raise RefusedError("pylxcfs does not serve it") from clone
     if isinstance(clone, OSError):
         raise clone
     return -1 if clone is None else clone

@@ -1,4 +1,4 @@
-"""Hands jobs to the planter, which must be a process of its own."""
+"""Hands jobs to the worker, which must be a process of its own."""
 
 import os
 import subprocess
@@ -11,7 +11,7 @@ from typing import Final
 from pylxcfs.reattach.protocol import Answer, Job, Word, dump_jobs, load_answers
 
 #: Isolated, without site: neither the environment nor the working directory has a say in what is imported.
-_PLANTER: Final = """
+_PROGRAM: Final = """
 import sys
 sys.path.insert(0, sys.argv.pop(1))
 from pylxcfs.reattach.worker import main
@@ -21,7 +21,7 @@ _PACKAGES: Final = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True, slots=True)
-class Planter:
+class Worker:
     """What binds are made of; `tree_fd` is -1 where nothing of ours is mounted, and none can be made."""
 
     proc_root: Path
@@ -37,7 +37,7 @@ class Planter:
         try:
             done = subprocess.run(  # noqa: S603 - ours
                 [
-                    *(sys.executable, "-ISc", _PLANTER, _PACKAGES),
+                    *(sys.executable, "-ISc", _PROGRAM, _PACKAGES),
                     *(str(proc_fd), str(self.tree_fd), self.device),
                 ],
                 input=dump_jobs(jobs).encode(),
@@ -50,5 +50,5 @@ class Planter:
         answers = [load_answers(line) for line in done.stdout.splitlines()]
         unanswered = jobs[len(answers) :]
         return answers + [
-            [Answer(Word.FAILED, "the planter ended early")] * len(job.orders) for job in unanswered
+            [Answer(Word.FAILED, "the worker ended early")] * len(job.orders) for job in unanswered
         ]

@@ -23,6 +23,8 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
+from pylxcfs.linux.mountinfo import split_line, unescape
+
 LISTEN_FD: Final = 3
 MAX_MESSAGE: Final = 256
 
@@ -39,8 +41,6 @@ RELEASE: Final = b"release"
 #: Where the top of a cgroup v2 hierarchy may not hold processes: it is not the real one.
 _GROUP: Final = "pylxcfs-holder"
 _CLONE_NEWCGROUP: Final = 0x02000000
-#: Before the file system's type in a line of mountinfo.
-_MARK: Final = " - "
 #: How long a daemon that we have started may take to come.
 _START_SECONDS: Final = 60.0
 #: Of the second: a daemon that we have started leaves no zombie.
@@ -192,13 +192,12 @@ def _leave_cgroups() -> str:
 def _tops() -> list[tuple[str, bool]]:
     """Return for each hierarchy the mount point that shows most of it, and whether it is v2."""
     best: dict[str, tuple[int, str, bool]] = {}
-    with open("/proc/self/mountinfo", errors="surrogateescape") as mounts:  # noqa: PTH123 - pathlib is large
-        lines = mounts.readlines()
-    for line in lines:
-        front, _, back = line.partition(_MARK)
-        fs_type, _source, options = back.split()
+    with open("/proc/self/mountinfo", "rb") as mounts:  # noqa: PTH123 - pathlib is large
+        lines = mounts.read().split(b"\n")
+    for fields, kind in filter(None, map(split_line, lines)):
+        fs_type, options = map(os.fsdecode, (kind[0], kind[2]))
         if fs_type in {"cgroup", "cgroup2"}:
-            root, mount_point = front.split()[3:5]
+            root, mount_point = unescape(fields[3]), unescape(fields[4])
             # Above the root of our cgroup namespace there is one ".." for every step.
             steps = [step for step in root.split("/") if step]
             shows = (2 * steps.count("..") - len(steps), mount_point, fs_type == "cgroup2")

@@ -161,8 +161,8 @@ def test_capabilities(daemons: Node, start: Start, missing: str) -> None:
         return
     daemon = daemons.start(capabilities=left)
     bound, other = start("--user", "65534:65534"), start(bound=False)
-    planted = "9 planted" in daemons.docker.output(
+    attached = "9 attached" in daemons.docker.output(
         "exec", daemon, "pylxcfsctl", "reattach", "--mount-point", "/run/pylxcfs/lxcfs", "--container", other
     )
-    seen = (_total(daemons.docker, bound) == TOTAL, planted)
+    seen = (_total(daemons.docker, bound) == TOTAL, attached)
     assert {"SYS_PTRACE": (False, False), "SYS_CHROOT": (True, False)}[missing] == seen

@@ -43,7 +43,7 @@ def total(dockerd: Docker, container: str) -> int:
     return meminfo(dockerd("exec", container, "cat", "/proc/meminfo"))["MemTotal"]
 
 
-def test_binds_are_planted_anew(dockerd: Docker, site: Site, start: Start) -> None:
+def test_binds_are_attached_anew(dockerd: Docker, site: Site, start: Start) -> None:
     """After a kill -9 docker's containers read their own numbers again, and are named by docker's ids."""
     bound = binds(site.mount_point / "proc")
     containers = [start(*bound), start(*bound, "--read-only"), start(*bound, "--user", "65534")]
@@ -86,7 +86,7 @@ def test_retrofit(dockerd: Docker, site: Site, start: Start, options: tuple[str,
     container = start(*options)
     report = site.ctl("reattach", "--container", container[:12])
     assert report.status == 0, report.stdout
-    assert report.of("/proc/meminfo") == ("none", "planted")
+    assert report.of("/proc/meminfo") == ("none", "attached")
     assert total(dockerd, container) == TOTAL
     assert cpuinfo_cpus(dockerd("exec", container, "cat", "/proc/cpuinfo")) == [0]
     assert dockerd("exec", container, "cat", f"{CPU}/online") == "0\n"
@@ -111,5 +111,5 @@ def test_taking_over_from_lxcfs(
         report = site.ctl("reattach", "--container", container)
         assert report.of("/proc/meminfo") == ("none", "left alone")
         report = site.ctl("reattach", "--container", container, "--take-over")
-        assert report.of("/proc/meminfo") == ("other", "planted")
+        assert report.of("/proc/meminfo") == ("other", "attached")
     assert total(dockerd, container) == TOTAL

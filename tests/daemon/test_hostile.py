@@ -11,11 +11,10 @@ from typing import Final
 import psutil
 import pytest
 
-from pylxcfs.linux.mountinfo import parse_mountinfo
-from pylxcfs.reattach.namespaces import list_namespaces
+from pylxcfs.reattach.namespaces import each_namespace
 from pylxcfs.reattach.protocol import Answer, Job, Order, Verb, Word
 from pylxcfs.reattach.survey import find_binds
-from pylxcfs.reattach.worker_client import Planter
+from pylxcfs.reattach.worker_client import Worker
 from tests.support.container import Container
 from tests.support.operator import Site, kernel_places, mount_table, own_mounts
 
@@ -86,18 +85,21 @@ def test_a_mount_that_ends_its_line(site: Site, make_bound: MakeBound) -> None:
     report = site.ctl("reattach", "--container", container.group.name)
     (reason,) = (row.reason for row in report.rows if row.file == CPU)
     assert reason == "a tmpfs is mounted there, not the kernel's file of that name"
-    assert report.of("/proc/meminfo") == ("dead", "planted")
+    assert report.of("/proc/meminfo") == ("dead", "attached")
     assert CPU not in own_mounts(container.init_pid, site.fsname)
 
 
-@pytest.mark.parametrize("verb", [Verb.PLANT, Verb.DETACH])
+@pytest.mark.parametrize("verb", [Verb.ATTACH, Verb.DETACH])
 def test_mounted_over_between_look_and_deed(site: Site, make_bound: MakeBound, verb: Verb) -> None:
     """What a container mounts over a file of ours after we have looked is respected all the same."""
     container = make_bound(files=("meminfo",))
     site.replace()
-    (namespace,) = (n for n in list_namespaces(Path("/proc")) if n.pid == container.init_pid)
-    (bind,) = find_binds(
-        parse_mountinfo(namespace.mountinfo), is_wanted=lambda m: m.mount_point == Path("/proc/meminfo")
+    tables = each_namespace(Path("/proc"))
+    ((namespace, table),) = (found for found in tables if found[0].pid == container.init_pid)
+    (bind,), _ = find_binds(
+        table.content,
+        mark=b" /proc/meminfo ",
+        is_wanted=lambda mount: mount.mount_point == Path("/proc/meminfo"),
     )
     ids = tuple(mount.mount_id for mount in bind.mounts)
     container.run("mount", "--bind", "/etc/hostname", "/proc/meminfo")
@@ -108,7 +110,7 @@ def test_mounted_over_between_look_and_deed(site: Site, make_bound: MakeBound, v
     )
     tree_fd = os.open(site.mount_point, os.O_PATH | os.O_DIRECTORY)
     try:
-        ((answer,),) = Planter(Path("/proc"), tree_fd, "0:0").carry_out([job])
+        ((answer,),) = Worker(Path("/proc"), tree_fd, "0:0").carry_out([job])
     finally:
         os.close(tree_fd)
     assert answer == Answer(Word.LEFT, "something else is mounted over it")
@@ -129,8 +131,8 @@ def test_nothing_is_imported_from_a_container(
     site.replace()
     container.run("mount", "--bind", str(traps), str(library))
     report = site.ctl("reattach", "--container", container.group.name)
-    assert report.of("/proc/meminfo") == ("dead", "planted")
-    assert report.of("/proc/uptime") == ("none", "planted")
+    assert report.of("/proc/meminfo") == ("dead", "attached")
+    assert report.of("/proc/uptime") == ("none", "attached")
     assert not mark.exists()
 
 
@@ -141,14 +143,14 @@ def test_retrofit_respects_what_is_mounted(site: Site, make_bound: MakeBound) ->
     report = site.ctl("reattach", "--container", container.group.name)
     (reason,) = (row.reason for row in report.rows if row.file == "/proc/meminfo")
     assert "is mounted there, not the kernel's file" in reason
-    assert report.of("/proc/uptime") == ("none", "planted")
+    assert report.of("/proc/uptime") == ("none", "attached")
     assert "/proc/meminfo" not in own_mounts(container.init_pid, site.fsname)
 
 
 def test_directory_replaced_by_a_symbolic_link(
     site: Site, make_bound: MakeBound, new_directory: Callable[[str], Path]
 ) -> None:
-    """A container whose /sys leads elsewhere by a symbolic link gets nothing planted where it leads."""
+    """A container whose /sys leads elsewhere by a symbolic link gets nothing attached where it leads."""
     container = make_bound(files=())
     victim = new_directory("victim")
     (victim / "system/cpu").mkdir(parents=True)
@@ -164,7 +166,7 @@ def test_directory_replaced_by_a_symbolic_link(
 def test_link_in_place_of_a_detached_bind(
     site: Site, make_bound: MakeBound, new_directory: Callable[[str], Path]
 ) -> None:
-    """A place that was remembered is looked at again before anything is planted there."""
+    """A place that was remembered is looked at again before anything is attached there."""
     container = make_bound(files=())
     container.run("mount", "--bind", f"{site.mount_point}{CPU}", CPU)
     assert site.ctl("detach").of(CPU) == ("alive", "detached")
@@ -210,7 +212,7 @@ done
 def test_a_container_that_races(
     site: Site, make_bound: MakeBound, new_directory: Callable[[str], Path]
 ) -> None:
-    """Whatever a container swaps in while its files are planted, nothing lands outside of its own places."""
+    """Whatever a container swaps in while its files are attached, nothing lands outside of its own places."""
     container = make_bound(files=())
     other = make_bound(files=("meminfo",))
     victim = new_directory("victim") / "shadow"
@@ -225,7 +227,7 @@ def test_a_container_that_races(
     finally:
         container.kill()
         racer.communicate()
-    assert site.ctl("reattach").of("/proc/meminfo") == ("missing", "planted")
+    assert site.ctl("reattach").of("/proc/meminfo") == ("missing", "attached")
     assert "/proc/meminfo" in own_mounts(other.init_pid, site.fsname)
 
 
@@ -261,7 +263,7 @@ def test_fake_file_system(site: Site, make_bound: MakeBound, end: str, unshare: 
         }
         assert (row.state, row.action) == expected[end, bool(unshare)]
         assert own_mounts(pid, site.fsname).count("/proc/meminfo") == before == 1
-        assert ("dead", "planted") in report.actions({container.init_pid})
+        assert ("dead", "attached") in report.actions({container.init_pid})
 
 
 def test_fake_elsewhere(site: Site, make_bound: MakeBound, new_directory: Callable[[str], Path]) -> None:
@@ -283,11 +285,11 @@ def test_hanging_file_system_on_the_way(site: Site, make_bound: MakeBound) -> No
         assert report.of(CPU) == ("none", "failed")
         assert report.status == 1
         report = site.ctl("reattach")
-        assert report.actions({other.init_pid}) == {("dead", "planted")}
+        assert report.actions({other.init_pid}) == {("dead", "attached")}
 
 
 def test_user_namespace(site: Site, make_bound: MakeBound) -> None:
-    """A container in a user namespace of its own can be retrofitted, and has its binds planted anew."""
+    """A container in a user namespace of its own can be retrofitted, and has its binds attached anew."""
     container = make_bound(files=())
     unshare = ("--user", "--map-root-user", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
     command = ["unshare", *unshare, "sh", "-c", "echo ready; exec cat"]
@@ -298,11 +300,11 @@ def test_user_namespace(site: Site, make_bound: MakeBound) -> None:
             (init,) = outer.children()
             container.kill()
             name = container.group.name
-            assert site.ctl("reattach", "--container", name).of("/proc/meminfo") == ("none", "planted")
+            assert site.ctl("reattach", "--container", name).of("/proc/meminfo") == ("none", "attached")
             read = ["nsenter", f"--target={init.pid}", "--user", "--mount", "--pid", "cat", "/proc/meminfo"]
             subprocess.run(read, check=True, stdout=subprocess.DEVNULL)
             site.replace()
-            assert site.ctl("reattach").of("/proc/meminfo") == ("dead", "planted")
+            assert site.ctl("reattach").of("/proc/meminfo") == ("dead", "attached")
             subprocess.run(read, check=True, stdout=subprocess.DEVNULL)
         finally:
             outer.stdin.close()

@@ -1,4 +1,4 @@
-"""Binds that lost their server are planted anew in running containers, and taken away."""
+"""Binds that lost their server are attached anew in running containers, and taken away."""
 
 import os
 import re
@@ -48,11 +48,11 @@ def test_twenty_containers(site: Site, make_bound: MakeBound, capsys: pytest.Cap
     site.replace()
     assert all(is_dead(container) for container in containers)
     done = site.ctl_text("reattach")
-    assert f"20 containers, {20 * len(FILES)} binds: {20 * len(FILES)} planted, in " in done.stdout
+    assert f"20 containers, {20 * len(FILES)} binds: {20 * len(FILES)} attached, in " in done.stdout
     with capsys.disabled():
         print(f"\n{done.stdout.splitlines()[-1]}")  # noqa: T201 - how long it took is worth a look
     assert done.returncode == 0, done.stdout + done.stderr
-    assert len(re.findall(r" dead +planted$", done.stdout, re.MULTILINE)) == 20 * len(FILES)
+    assert len(re.findall(r" dead +attached$", done.stdout, re.MULTILINE)) == 20 * len(FILES)
     for number, container in enumerate(containers):
         assert total(container) == (40 + number) * 1024
         for file in FILES:
@@ -62,16 +62,16 @@ def test_twenty_containers(site: Site, make_bound: MakeBound, capsys: pytest.Cap
     assert again.status == 0
 
 
-def test_planted_binds_are_closed(site: Site, make_bound: MakeBound) -> None:
-    """What is planted is read-only, without set-user-ID, devices or programs, and in no peer group."""
+def test_attached_binds_are_closed(site: Site, make_bound: MakeBound) -> None:
+    """What is attached is read-only, without set-user-ID, devices or programs, and in no peer group."""
     container = make_bound()
     site.replace()
     subprocess.run(["mount", "--make-shared", site.mount_point], check=True)
     site.ctl("reattach")
     lines = [line for line in mount_table(container.init_pid).splitlines() if f" {site.fsname} " in line]
-    planted = [line.split() for line in lines if line.split()[4] in TARGETS]
-    assert len(planted) == len(FILES)
-    for fields in planted:
+    attached = [line.split() for line in lines if line.split()[4] in TARGETS]
+    assert len(attached) == len(FILES)
+    for fields in attached:
         assert {"ro", "nosuid", "nodev", "noexec"} <= set(fields[5].split(","))
         assert fields[6] == "-"
 
@@ -81,7 +81,7 @@ def test_dry_run_changes_nothing(site: Site, make_bound: MakeBound) -> None:
     container = make_bound()
     site.replace()
     before = kernel_places(container.init_pid)
-    assert site.ctl("reattach", "--dry-run").actions({container.init_pid}) >= {("dead", "would plant")}
+    assert site.ctl("reattach", "--dry-run").actions({container.init_pid}) >= {("dead", "would attach")}
     assert kernel_places(container.init_pid) == before
     assert is_dead(container)
 
@@ -98,7 +98,7 @@ def test_detach_and_start_again(site: Site, make_bound: MakeBound) -> None:
     for file in FILES:
         container.read(file)
     site.start()
-    assert site.ctl("reattach").of("/proc/meminfo") == ("missing", "planted")
+    assert site.ctl("reattach").of("/proc/meminfo") == ("missing", "attached")
     assert total(container) == 50 * 1024
     assert site.ctl("reattach").of("/proc/meminfo") == ("alive", "nothing")
 
@@ -149,8 +149,8 @@ def test_retrofit(site: Site, make_bound: MakeBound) -> None:
     assert total(container) == host_total()
     report = site.ctl("reattach", "--container", container.group.name)
     assert report.status == 0, report.stdout
-    assert report.of("/proc/meminfo") == ("none", "planted")
-    assert report.of(CPU) == ("none", "planted")
+    assert report.of("/proc/meminfo") == ("none", "attached")
+    assert report.of(CPU) == ("none", "attached")
     assert total(container) == 50 * 1024
     assert container.run("cat", f"{CPU}/online") == "1\n"
 
@@ -184,7 +184,7 @@ def test_cpu_directory_keeps_what_is_masked(site: Site, make_bound: MakeBound) -
     container.run("mount", "--bind", f"{site.mount_point}{CPU}", CPU)
     container.run("mount", "-t", "tmpfs", "-o", "ro", "none", f"{CPU}/cpu0/topology")
     site.replace()
-    assert site.ctl("reattach").of(CPU) == ("dead", "planted")
+    assert site.ctl("reattach").of(CPU) == ("dead", "attached")
     assert container.run("ls", f"{CPU}/cpu0/topology") == ""
     assert "online" in container.run("ls", CPU).split()
     assert site.ctl("detach").of(CPU) == ("alive", "detached")
@@ -215,7 +215,7 @@ def test_other_directories(site: Site, make_bound: MakeBound, source: str, targe
     names = container.run("ls", target)
     site.replace()
     assert is_dead(container, f"{target}/.")
-    assert site.ctl("reattach").of(target) == ("dead", "planted")
+    assert site.ctl("reattach").of(target) == ("dead", "attached")
     assert container.run("ls", target) == names
 
 
@@ -237,7 +237,7 @@ def test_stacked_binds(site: Site, make_bound: MakeBound) -> None:
         container.run("mount", "--bind", str(site.mount_point / "proc/meminfo"), "/proc/meminfo")
     site.replace()
     assert own_mounts(container.init_pid, site.fsname).count("/proc/meminfo") == 3
-    assert site.ctl("reattach").of("/proc/meminfo") == ("dead", "planted")
+    assert site.ctl("reattach").of("/proc/meminfo") == ("dead", "attached")
     assert own_mounts(container.init_pid, site.fsname).count("/proc/meminfo") == 1
     assert total(container)
 
@@ -254,7 +254,7 @@ def test_names_that_the_kernel_has_dropped(site: Site, make_bound: MakeBound) ->
         lambda: not os.path.exists(source) and f"{CPU}/cpu0//deleted" in mount_table(container.init_pid),
     )
     site.start()
-    assert site.ctl("reattach").of(target) == ("dead", "planted")
+    assert site.ctl("reattach").of(target) == ("dead", "attached")
     assert "topology" in container.run("ls", target).split()
 
 
@@ -298,7 +298,7 @@ def test_nested_mount_namespace(site: Site, make_bound: MakeBound) -> None:
     try:
         site.replace()
         report = site.ctl("reattach")
-        assert [("dead", "planted")] * 2 == [
+        assert [("dead", "attached")] * 2 == [
             (row.state, row.action) for row in report.rows if row.file == "/proc/meminfo"
         ]
         assert read_total(deepest(process))
@@ -316,7 +316,7 @@ def test_locked_by_a_user_namespace(site: Site, make_bound: MakeBound) -> None:
         site.replace()
         report = site.ctl("reattach")
         (row,) = (row for row in report.rows if row.pid == pid and row.file == "/proc/meminfo")
-        assert (row.action, row.reason) == ("planted", "on top of the old one, which is locked")
+        assert (row.action, row.reason) == ("attached", "on top of the old one, which is locked")
         assert own_mounts(pid, site.fsname).count("/proc/meminfo") == 2
         assert read_total(pid)
         again = site.ctl("reattach")
@@ -340,7 +340,7 @@ def test_shared_mounts_within_a_container(site: Site, make_bound: MakeBound) -> 
         pids = {container.init_pid, deepest(process)}
         site.replace()
         report = site.ctl("reattach")
-        assert report.actions(pids) >= {("dead", "planted")}
+        assert report.actions(pids) >= {("dead", "attached")}
         for pid in pids:
             assert own_mounts(pid, site.fsname).count("/proc/meminfo") == 1
             assert read_total(pid)
@@ -354,7 +354,7 @@ def test_shared_mounts_within_a_container(site: Site, make_bound: MakeBound) -> 
 
 
 def test_shared_mounts_between_containers(site: Site, make_bound: MakeBound) -> None:
-    """Where planting in one container would show in another, nothing is planted, and the reason is said."""
+    """Where attaching in one container would show in another, nothing is attached, and the reason is said."""
     container = make_bound(files=())
     container.run("mount", "--make-shared", "/proc")
     container.run("mount", "--bind", str(site.mount_point / "proc/meminfo"), "/proc/meminfo")

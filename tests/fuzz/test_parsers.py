@@ -56,7 +56,7 @@ def _mountinfo(text: bytes) -> None:
     mounts = parse_mountinfo(text)
     assert len(mounts) <= text.count(b"\n") + 1
     find_hierarchies(mounts)
-    find_binds(mounts, is_wanted=lambda mount: mount.fs_type != "ext4")
+    find_binds(text, mark=b" ", is_wanted=lambda mount: mount.fs_type != "ext4")
     for mount in mounts:
         topmost(mounts, mount.mount_point)
 

@@ -71,7 +71,7 @@ def test_both_killed(
     for each in containers:
         for file in FILES:
             each.read(file)
-    assert re.search(rf"{_CONTAINERS} containers, .* {_CONTAINERS * len(FILES)} planted, in ", after.log)
+    assert re.search(rf"{_CONTAINERS} containers, .* {_CONTAINERS * len(FILES)} attached, in ", after.log)
     with capsys.disabled():
         # How long a node is blind is what an operator wants to know.
         print(f"\n{_CONTAINERS} containers read again {seconds:.2f} s after the start")  # noqa: T201

@@ -5,10 +5,7 @@ when they were set, with Python 3.11: only a gross regression is to fail, and ve
 """
 
 import os
-import sys
 from collections.abc import Callable
-from types import FrameType
-from typing import Any
 
 import pytest
 
@@ -17,31 +14,13 @@ from pylxcfs.content.engine import assemble
 from pylxcfs.procfiles.table import VIRTUAL_FILES
 from tests.support.cgroups import MIB, Limits
 from tests.support.container import Container
+from tests.support.instructions import count_instructions
 
 _FILES = {file.path: file for file in VIRTUAL_FILES}
 #: Each possible CPU has a counter that is parsed and added up.
 _FOR_EACH_CPU = 200
 #: The least of so many: once a second more is looked at.
 _TIMES = 10
-
-
-def _count(work: Callable[[], object]) -> int:
-    """Return how many instructions are executed."""
-    count = 0
-
-    def trace(frame: FrameType, event: str, _argument: object) -> Any:  # noqa: ANN401 - sys.settrace's own
-        nonlocal count
-        frame.f_trace_opcodes, frame.f_trace_lines = True, False
-        count += event == "opcode"
-        return trace
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        work()
-    finally:
-        sys.settrace(before)
-    return count
 
 
 @pytest.mark.parametrize(
@@ -70,6 +49,6 @@ def test_instructions_per_read(
     pid = make_container(Limits(memory=100 * MIB, cpus="0")).init_pid
     file = _FILES[f"proc/{name}"]
     engine.render_for_pid(file, pid)
-    counts = [_count(lambda: engine.render_for_pid(file, pid)) for _ in range(_TIMES)]
+    counts = [count_instructions(lambda: engine.render_for_pid(file, pid)) for _ in range(_TIMES)]
     more_cpus = os.sysconf("SC_NPROCESSORS_CONF") - 2
     assert 0 < min(counts) <= most + _FOR_EACH_CPU * more_cpus

@@ -20,22 +20,22 @@ def hierarchies() -> dict[str, Path]:
     """Name where each v1 controller that the tests use is mounted."""
     found: dict[str, Path] = {}
     for mount in mounts():
-        if mount.type == "cgroup":
+        if mount.fs_type == "cgroup":
             for option in mount.super_options.split(","):
                 if option in CONTROLLERS:
-                    found.setdefault(option, mount.point)
+                    found.setdefault(option, mount.mount_point)
     return found
 
 
 def unified() -> Path:
     """Name where cgroup2 is mounted; its groups have pressure files whatever controllers v1 has taken."""
-    (point,) = (mount.point for mount in mounts() if mount.type == "cgroup2")
+    (point,) = (mount.mount_point for mount in mounts() if mount.fs_type == "cgroup2")
     return point
 
 
 def root_directories() -> list[Path]:
     """Name the root group of every hierarchy, named ones and cgroup2 included."""
-    return [mount.point for mount in mounts() if mount.type in {"cgroup", "cgroup2"}]
+    return [mount.mount_point for mount in mounts() if mount.fs_type in {"cgroup", "cgroup2"}]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.support.daemon import REPOSITORY, Daemon, file_system_name
+from tests.support.mounts import mounts
 
 CTL: Final = (sys.executable, "-m", "pylxcfs.ctl.cli")
 
@@ -93,8 +94,7 @@ class Site:
 
 def own_mounts(pid: int, fsname: str) -> list[str]:
     """Return where in a process's mount namespace mounts of a file system of this name are."""
-    lines = mount_table(pid).split("\n")
-    return [line.split()[4] for line in lines if f" {fsname} " in line.partition(" - ")[2]]
+    return [mount.point for mount in mounts(pid) if mount.source == fsname]
 
 
 def mount_table(pid: int) -> str:

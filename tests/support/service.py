@@ -1,10 +1,9 @@
 """pylxcfs as a service of a machine with systemd."""
 
 import json
-from pathlib import Path
 from typing import Any, Final
 
-from pylxcfs.linux.mountinfo import parse_mountinfo
+from tests.support.mounts import mounts
 from tests.support.systemd import SystemdMachine
 from tests.support.waiting import wait_for
 
@@ -43,8 +42,8 @@ class Service:
 
     def device(self) -> str | None:
         """Return the device number of the mount that all processes of the machine see, None without one."""
-        table = Path(f"/proc/{self.machine.init_pid}/mountinfo").read_bytes()
-        found = [mount.device for mount in parse_mountinfo(table) if str(mount.mount_point) == MOUNT_POINT]
+        table = mounts(self.machine.init_pid)
+        found = [mount.device for mount in table if mount.point == MOUNT_POINT]
         return found[-1] if found else None
 
     def wait_for_server_after(self, generation: int) -> None:

@@ -32,7 +32,7 @@ class Session:
 
     def leftovers(self) -> list[str]:
         """Name every mount, cgroup and process of this run that is still there."""
-        left = [f"mount {mount.point}" for mount in mounts() if self.token in str(mount.point)]
+        left = [f"mount {mount.point}" for mount in mounts() if self.token in mount.point]
         for root in root_directories():
             left += [f"cgroup {group}" for group in root.glob(f"{self.token}*")]
         return left + self._processes()

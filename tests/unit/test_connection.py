@@ -90,9 +90,9 @@ def test_any_text_is_options_or_a_startup_error(text: str) -> None:
 def test_mountinfo_fields() -> None:
     """Escapes are undone, and peer groups are found among the optional fields."""
     mounts = parse_mountinfo(MOUNTINFO)
-    assert mounts[0] == Mount(22, 27, "0:21", "/", Path("/proc"), "proc", "proc", "rw")
+    assert mounts[0] == Mount(22, 27, "0:21", "/", "/proc", "proc", "proc", "rw")
     assert mounts[1] == Mount(
-        36, 27, "98:0", "/mnt1", Path("/mnt 2\\x"), "ext3", "/dev/root", "rw,errors=continue", master=1
+        36, 27, "98:0", "/mnt1", "/mnt 2\\x", "ext3", "/dev/root", "rw,errors=continue", master=1
     )
     assert (mounts[2].shared, mounts[2].master) == (9, None)
 

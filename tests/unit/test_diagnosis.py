@@ -41,8 +41,8 @@ from pylxcfs.status.report import ProcessStatus, RunStatus
 
 _NOW = 1_800_000_000.0
 _TYPE = "fuse.lxcfs"
-_OURS = Mount(90, 30, "0:52", "/", Path("/var/lib/lxcfs"), _TYPE, "pylxcfs", "rw")
-_ROOT = Mount(30, 1, "8:1", "/", Path("/"), "ext4", "/dev/sda1", "rw", shared=1)
+_OURS = Mount(90, 30, "0:52", "/", "/var/lib/lxcfs", _TYPE, "pylxcfs", "rw")
+_ROOT = Mount(30, 1, "8:1", "/", "/", "ext4", "/dev/sda1", "rw", shared=1)
 _MOUNTED = MountFacts(
     "/var/lib/lxcfs", _OURS, 0, 0.004, parent=_ROOT, seen_by_init=True, seen_by_supervisor=True
 )

@@ -19,7 +19,7 @@ from pylxcfs.ctl import binds, doctor
 from pylxcfs.ctl import status as status_command
 from pylxcfs.ctl.cli import main
 from pylxcfs.diagnosis.finding import Finding, Verdict
-from pylxcfs.reattach.actions import Action, Outcome
+from pylxcfs.reattach.outcome import Action, Outcome
 from pylxcfs.reattach.survey import State
 from pylxcfs.rundir.supervisor_state import Replacement, RunState
 from pylxcfs.status.document import FallbackStatus, ServerStatus

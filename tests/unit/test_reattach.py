@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,10 @@ import pytest
 from pylxcfs.containers.name import Name, name_of
 from pylxcfs.containers.procpid import parse_start_ticks
 from pylxcfs.ctl.binds import table
-from pylxcfs.linux.mountinfo import Mount, parse_mountinfo
-from pylxcfs.reattach.actions import Action, Outcome, summary
+from pylxcfs.linux.mountinfo import Mount
 from pylxcfs.reattach.detached import Detached, DetachedFile
-from pylxcfs.reattach.namespaces import Namespace, list_namespaces
+from pylxcfs.reattach.namespaces import Namespace, each_namespace
+from pylxcfs.reattach.outcome import Action, Outcome, summary
 from pylxcfs.reattach.protocol import (
     Answer,
     Job,
@@ -27,9 +28,11 @@ from pylxcfs.reattach.protocol import (
     load_answers,
     load_jobs,
 )
-from pylxcfs.reattach.survey import Bind, Reach, State, find_binds
-from pylxcfs.reattach.worker_client import Planter
+from pylxcfs.reattach.reach import Reach
+from pylxcfs.reattach.survey import Bind, State, find_binds
+from pylxcfs.reattach.worker_client import Worker
 
+MARK = b" - fuse.lxcfs "
 ID = "3f2a9c31be02" + "0123456789abcdef" * 3 + "0123"
 #: A docker container: its root, /proc, /sys, binds of ours, one of them hidden by a file of the container's.
 CONTAINER = b"""100 99 0:50 / / rw - overlay overlay rw
@@ -52,12 +55,12 @@ def ours(mount: Mount) -> bool:
 
 def found(content: bytes) -> dict[str, Bind]:
     """Find our binds, by place."""
-    return {bind.target: bind for bind in find_binds(parse_mountinfo(content), is_wanted=ours)}
+    binds, left_over = find_binds(content, mark=MARK, is_wanted=ours)
+    assert not left_over
+    return {bind.target: bind for bind in binds}
 
 
-def namespace(
-    inode: int, mountinfo: bytes = b"", *, pid_namespace: int = 7, on_host: bool = False
-) -> Namespace:
+def namespace(inode: int, *, pid_namespace: int = 7, on_host: bool = False) -> Namespace:
     """Describe a mount namespace."""
     return Namespace(
         inode=inode,
@@ -67,8 +70,15 @@ def namespace(
         is_hosts=False,
         in_host_pid_namespace=on_host,
         name=Name("/"),
-        mountinfo=mountinfo,
     )
+
+
+def reach_of(*tables: tuple[Namespace, bytes]) -> Reach:
+    """Have read these tables."""
+    reach = Reach()
+    for whose, content in tables:
+        reach.add(whose, content, is_whole=True)
+    return reach
 
 
 @pytest.mark.parametrize(
@@ -161,29 +171,37 @@ def shared(fields: bytes) -> bytes:
     [
         ([], (5,)),
         # Same container: the pid namespace is shared.
-        ([namespace(2, shared(b"shared:5"))], (5,)),
-        ([namespace(2, shared(b"master:5"), pid_namespace=8)], ()),
-        ([namespace(2, shared(b"shared:5"), pid_namespace=8)], ()),
+        ([(namespace(2), b"shared:5")], (5,)),
+        ([(namespace(2, pid_namespace=8), b"master:5")], ()),
+        ([(namespace(2, pid_namespace=8), b"shared:5")], ()),
         # Received, and passed on.
-        (
-            [namespace(2, shared(b"shared:6 master:5")), namespace(3, shared(b"master:6"), pid_namespace=8)],
-            (),
-        ),
+        ([(namespace(2), b"shared:6 master:5"), (namespace(3, pid_namespace=8), b"master:6")], ()),
         # The other way round: what happens there reaches us.
-        ([namespace(2, shared(b"shared:9"), pid_namespace=8)], (5,)),
+        ([(namespace(2, pid_namespace=8), b"shared:9")], (5,)),
+        # A name that looks like a line's end hides nobody.
+        ([(namespace(2, pid_namespace=8), b"shared:5 - proc a\rb rw\n1 2 0:1 / /x\ry rw")], ()),
     ],
 )
-def test_whom_a_peer_group_reaches(others: list[Namespace], expected: tuple[int, ...]) -> None:
+def test_whom_a_peer_group_reaches(others: list[tuple[Namespace, bytes]], expected: tuple[int, ...]) -> None:
     """A peer group is a container's own if all who receive from it, directly or not, are in the container."""
-    one = namespace(1, shared(b"shared:5 master:9"))
-    assert Reach([one, *others]).own_groups(parse_mountinfo(one.mountinfo), one) == expected
+    one = namespace(1)
+    tables = [(whose, shared(fields)) for whose, fields in [(one, b"shared:5 master:9"), *others]]
+    assert reach_of(*tables).own_groups(one) == expected
 
 
 def test_the_hosts_pid_namespace_makes_no_container() -> None:
     """Two namespaces with the host's processes are not of one container."""
-    one = namespace(1, shared(b"shared:5"), on_host=True)
-    other = namespace(2, shared(b"shared:5"), on_host=True)
-    assert Reach([one, other]).own_groups(parse_mountinfo(one.mountinfo), one) == ()
+    one, other = namespace(1, on_host=True), namespace(2, on_host=True)
+    assert reach_of((one, shared(b"shared:5")), (other, shared(b"shared:5"))).own_groups(one) == ()
+
+
+def test_a_host_that_is_not_seen_whole() -> None:
+    """Where the host's own table is too long to be read, nothing is thought to be a container's own."""
+    reach, one, host = Reach(), namespace(1), replace(namespace(9), is_hosts=True)
+    reach.add(one, shared(b"shared:5"), is_whole=True)
+    assert reach.own_groups(one) == (5,)
+    reach.add(host, b"", is_whole=False)
+    assert reach.own_groups(one) == ()
 
 
 @pytest.mark.parametrize(
@@ -205,7 +223,7 @@ def test_places(target: str, expected: bool) -> None:  # noqa: FBT001 - a table
 
 def test_jobs_and_answers_survive_the_pipe() -> None:
     """What one process writes the other reads."""
-    jobs = [Job(1, 2, 3, (4, 5), (Order(Verb.PLANT, "/proc/é", "proc/é", (6,)),)), Job(1, 2, 3, (), ())]
+    jobs = [Job(1, 2, 3, (4, 5), (Order(Verb.ATTACH, "/proc/é", "proc/é", (6,)),)), Job(1, 2, 3, (), ())]
     answers = [Answer(Word.DONE), Answer(Word.FAILED, "why\nnot", 107)]
     assert load_jobs(dump_jobs(jobs)) == jobs
     assert load_answers(dump_answers(answers)) == answers
@@ -214,19 +232,20 @@ def test_jobs_and_answers_survive_the_pipe() -> None:
 
 def test_namespaces_of_this_machine() -> None:
     """Our own mount namespace is among those that are found, as one that is never touched."""
-    (own,) = (
-        namespace
-        for namespace in list_namespaces(Path("/proc"))
+    ((own, table),) = (
+        (namespace, table)
+        for namespace, table in each_namespace(Path("/proc"))
         if namespace.inode == os.stat("/proc/self/ns/mnt").st_ino
     )
     assert own.is_hosts
-    assert b" /proc " in own.mountinfo
+    assert table.is_whole
+    assert b" /proc " in table.content
 
 
 def ask(pid: int, start_ticks: int, inode: int) -> Answer:
-    """Have the planter look at a process."""
+    """Have the worker look at a process."""
     job = Job(pid, start_ticks, inode, (), (Order(Verb.ASK, "/proc/meminfo", "proc/meminfo", (0,)),))
-    ((answer,),) = Planter(Path("/proc")).carry_out([job])
+    ((answer,),) = Worker(Path("/proc")).carry_out([job])
     return answer
 
 
@@ -273,17 +292,17 @@ def test_table() -> None:
     """The table has what is not simply well, in columns."""
     outcomes = [
         outcome(State.ALIVE, Action.NOTHING),
-        outcome(State.DEAD, Action.PLANTED),
+        outcome(State.DEAD, Action.ATTACHED),
         outcome(State.HIDDEN, Action.LEFT, "/proc/meminfo", "why"),
         Outcome(Name("/user.slice"), 7, "/proc/stat", State.DEAD, Action.GONE),
     ]
     assert list(table(outcomes)) == [
         "CONTAINER          FILE           STATE   ACTION",
-        "3f2a9c31be02       /proc/stat     dead    planted",
+        "3f2a9c31be02       /proc/stat     dead    attached",
         "3f2a9c31be02       /proc/meminfo  hidden  left alone: why",
         "pid 7 /user.slice  /proc/stat     dead    gone",
     ]
-    assert summary(outcomes) == "2 containers, 4 binds: 1 planted, 1 left alone, 1 gone"
+    assert summary(outcomes) == "2 containers, 4 binds: 1 attached, 1 left alone, 1 gone"
     assert list(table(outcomes[:1])) == []
     assert summary(outcomes[:1]) == "1 containers, 1 binds: nothing to do"
 
@@ -291,7 +310,7 @@ def test_table() -> None:
 @pytest.mark.parametrize(
     "state,action,target,expected",
     [
-        (State.DEAD, Action.PLANTED, "/proc/stat", False),
+        (State.DEAD, Action.ATTACHED, "/proc/stat", False),
         (State.DEAD, Action.LEFT, "/proc/stat", True),
         (State.DEAD, Action.LEFT, "/opt/stat", False),
         (State.SILENT, Action.LEFT, "/proc/stat", True),
