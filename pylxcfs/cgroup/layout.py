@@ -31,6 +31,8 @@ from pylxcfs.cgroup.v2 import V2Reader
 _log = logging.getLogger(__name__)
 #: In every v2 cgroup, whatever controllers are enabled: cpu.stat and the pressure files (cgroup-v2.rst).
 _WITHOUT_CONTROLLER: Final = frozenset({Controller.CPU, Controller.PRESSURE})
+#: Whose cgroups tell one container from another. Not huge pages': where v1 has the others, v2 may have these.
+_DECIDING: Final = (Controller.MEMORY, Controller.CPU, Controller.CPUSET, Controller.IO)
 #: Where cgroup namespaces begin deeper than this below a mount, nobody looks for them.
 _DEEPEST_HOME: Final = 8
 
@@ -43,6 +45,7 @@ class LayoutReader:
         readers: Mapping[Controller, CgroupReader],
         task_readers: Sequence[CgroupReader],
         files: CgroupFiles,
+        deciding: frozenset[str],
         usage_reader: CgroupReader | None = None,
     ) -> None:
         """Ask `readers`, and for tasks the first of `task_readers` that knows; all read through `files`.
@@ -52,7 +55,11 @@ class LayoutReader:
         self._readers = readers
         self._usage_reader = usage_reader
         self._task_readers = task_readers
-        self._files = files
+        #: What all read through.
+        self.files = files
+        #: The hierarchies with the controllers that a runtime limits a container by: their cgroups tell one
+        #: container from another. A hybrid host's v2 is none, nor are named ones.
+        self.deciding = deciding
 
     @property
     def versions(self) -> Mapping[Controller, str]:
@@ -120,18 +127,6 @@ class LayoutReader:
         reader = self._readers.get(controller)
         return reader is None or reader.at_root(paths, controller)
 
-    def known(self, paths: CgroupPaths) -> CgroupPaths:
-        """Leave out hierarchies that nothing is read from."""
-        return self._files.known(paths)
-
-    def exists(self, paths: CgroupPaths) -> bool:
-        """Tell whether any of the container's own cgroups is still there."""
-        return self._files.any_exists(paths)
-
-    def forget(self, paths: CgroupPaths) -> None:
-        """Close whatever is kept open for `paths`."""
-        self._files.forget_all(paths)
-
     def _reader(self, controller: Controller) -> CgroupReader:
         reader = self._readers.get(controller)
         if reader is None:
@@ -169,7 +164,15 @@ def open_layout(
     task_readers = (v1, v2) if readers.get(Controller.CPU) is v1 else (v2, v1)
     # Every v2 cgroup knows its CPU time; on v1 only cpuacct does, which need not be mounted with cpu.
     counts_nothing = readers.get(Controller.CPU) is v1 and V2 in mounts and not files.has("cpuacct")
-    return LayoutReader(readers, task_readers, files, v2 if counts_nothing else None)
+    deciding = _deciding(files, listed)
+    return LayoutReader(readers, task_readers, files, deciding, v2 if counts_nothing else None)
+
+
+def _deciding(files: CgroupFiles, listed: frozenset[str]) -> frozenset[str]:
+    deciding = {HIERARCHY[controller] for controller in _DECIDING if files.has(HIERARCHY[controller])}
+    if not listed.isdisjoint(controller.value for controller in _DECIDING) or not deciding:
+        deciding.add(V2)
+    return frozenset(deciding)
 
 
 def _can_be_opened(hierarchy: Hierarchy) -> bool:

@@ -4,7 +4,7 @@ import contextlib
 import errno
 import os
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from pylxcfs.cgroup.effective import with_ancestors
@@ -19,6 +19,7 @@ from pylxcfs.cgroup.types import (
     ControllerUnavailable,
     ParseError,
 )
+from pylxcfs.linux.files import WANT_OF_RESOURCES
 
 #: kernfs gives at most one buffer per read; usage_all with 512 CPUs is some 20 kB. From 128 KiB on, malloc(3)
 #: asks the kernel for each buffer and gives it back: 28 us a read instead of 1.
@@ -56,6 +57,7 @@ class CgroupFiles:
         self._limited_tops = frozenset(name for name in mount_points if self._top_can_be_limited(name))
         self._max_open = max_open
         self._open = 0
+        self._releases: list[Callable[[], None]] = []
         self._directories: OrderedDict[tuple[str, CgroupPath], dict[str, int]] = OrderedDict()
 
     def has(self, hierarchy: str) -> bool:
@@ -190,6 +192,17 @@ class CgroupFiles:
                 for above in self.upwards(name, located):
                     self.forget(name, above)
 
+    def give_up_too(self, release: Callable[[], None]) -> None:
+        """Call `release` where descriptors are wanted: it closes others that are only kept to save work."""
+        self._releases.append(release)
+
+    def make_room(self) -> None:
+        """Close every file that is kept open; each is opened again when it is read."""
+        for hierarchy, located in [*self._directories]:
+            self.forget(hierarchy, located)
+        for release in self._releases:
+            release()
+
     def forget(self, hierarchy: str, located: CgroupPath) -> None:
         """Close the files of one cgroup."""
         for fd in self._directories.pop((hierarchy, located), {}).values():
@@ -201,9 +214,8 @@ class CgroupFiles:
         root = self._roots.get(hierarchy)
         if root is None:
             raise ControllerUnavailable(hierarchy)
-        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
-            fd = os.open(f".{located}/{name}", flags, dir_fd=root)
+            fd = self._open_with_room(f".{located}/{name}", root)
         except OSError as error:
             if error.errno not in _GONE:
                 raise ControllerUnavailable(self.describe(hierarchy, located, name)) from error
@@ -214,6 +226,17 @@ class CgroupFiles:
         self._open += 1
         self._close_surplus((hierarchy, located))
         return fd
+
+    def _open_with_room(self, path: str, root: int) -> int:
+        """Open a file; where no descriptor or memory is left, give up those that are kept."""
+        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+        try:
+            return os.open(path, flags, dir_fd=root)
+        except OSError as error:
+            if error.errno not in WANT_OF_RESOURCES:
+                raise
+        self.make_room()
+        return os.open(path, flags, dir_fd=root)
 
     def _lost_only_file(self, located: CgroupPath, name: str) -> bool:
         """Tell whether a controller was disabled in a cgroup that is still there (cgroup.subtree_control).

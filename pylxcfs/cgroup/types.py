@@ -331,12 +331,3 @@ class CgroupReader(Protocol):
 
     def at_root(self, paths: CgroupPaths, controller: Controller) -> bool:
         """Tell whether `paths` are in the hierarchy's root for `controller`: not a container."""
-
-    def known(self, paths: CgroupPaths) -> CgroupPaths:
-        """Leave out hierarchies that nothing is read from: one that is mounted later must change nobody."""
-
-    def exists(self, paths: CgroupPaths) -> bool:
-        """Tell whether any of the container's own cgroups is still there."""
-
-    def forget(self, paths: CgroupPaths) -> None:
-        """Close whatever is kept open for `paths`."""

@@ -237,18 +237,6 @@ class V1Reader:
         hierarchy = HIERARCHY.get(controller)
         return hierarchy is None or self._files.is_root(hierarchy, paths.get(hierarchy))
 
-    def known(self, paths: CgroupPaths) -> CgroupPaths:
-        """Leave out hierarchies that nothing is read from."""
-        return self._files.known(paths)
-
-    def exists(self, paths: CgroupPaths) -> bool:
-        """Tell whether any of the cgroups that answer is still there."""
-        return self._files.any_exists(paths)
-
-    def forget(self, paths: CgroupPaths) -> None:
-        """Close whatever is kept open for `paths`."""
-        self._files.forget_all(paths)
-
     def _read_levels(self, own: CgroupPath, *, accounts_swap: bool) -> _Levels:
         """Read the limited cgroups above `own`; what limits memory and swap together limits memory too."""
         levels: list[MemoryLevel] = []

@@ -189,18 +189,6 @@ class V2Reader:
         """Tell whether `paths` are in the hierarchy's root, the same for every controller."""
         return self._files.is_root(V2, paths.get(V2))
 
-    def known(self, paths: CgroupPaths) -> CgroupPaths:
-        """Leave out hierarchies that nothing is read from."""
-        return self._files.known(paths)
-
-    def exists(self, paths: CgroupPaths) -> bool:
-        """Tell whether the container's cgroup is still there."""
-        return self._files.any_exists(paths)
-
-    def forget(self, paths: CgroupPaths) -> None:
-        """Close whatever is kept open for `paths`."""
-        self._files.forget_all(paths)
-
     def _read_memory_stat(self, path: CgroupPath) -> Mapping[bytes, int]:
         text = self._files.read(V2, path, "memory.stat")
         return parse_flat_keyed(self._files.describe(V2, path, "memory.stat"), text)

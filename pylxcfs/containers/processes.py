@@ -3,8 +3,8 @@
 import contextlib
 import errno
 import fcntl
+import itertools
 import os
-import signal
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
@@ -21,7 +21,7 @@ from pylxcfs.containers.procpid import (
     parse_start_ticks,
     parse_state,
 )
-from pylxcfs.linux.files import read_whole
+from pylxcfs.linux.files import WANT_OF_RESOURCES, read_whole
 
 #: _IOR(0xb7, 0x7, pid_t) of <linux/nsfs.h>, since Linux 6.11: our number for a pid of that namespace.
 _NS_GET_TGID_FROM_PIDNS: Final = 0x8004B707
@@ -29,6 +29,9 @@ _NS_GET_TGID_FROM_PIDNS: Final = 0x8004B707
 #: Whole in any case: some 52 numbers and a command of at most 64 bytes.
 _STAT_BYTES: Final = 2048
 _RUNNING: Final = "R"
+#: Zombie, and dead (proc_pid_stat(5)).
+_ENDED: Final = frozenset("ZXx")
+_MAX_THREADS_TRIED: Final = 64
 _BLOCKED: Final = "D"
 _INIT: Final = 1
 
@@ -56,6 +59,10 @@ class Processes:
             yield HeldProcess(directory)
         finally:
             os.close(directory)
+
+    def open_membership(self, task: int) -> int:
+        """Open a task's /proc/TID/cgroup; the caller closes it."""
+        return os.open(f"{task}/cgroup", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._proc_fd)
 
     def is_linux32(self, pid: int) -> bool:
         """Tell whether a task has a 32-bit personality; raises PermissionError where we may not trace it."""
@@ -131,8 +138,8 @@ class Processes:
         try:
             return member.ask_for_init()
         except OSError as error:
-            # ENOTTY before 6.11; ESRCH is an answer.
-            if error.errno == errno.ESRCH:
+            # ENOTTY before 6.11; ESRCH is an answer, and what we lack now a scan would need too.
+            if error.errno == errno.ESRCH or error.errno in WANT_OF_RESOURCES:
                 raise
         return self.scan_for_init(member.namespace("pid"))
 
@@ -159,9 +166,13 @@ class HeldProcess:
         """Look below `directory`, which the caller keeps open."""
         self._directory = directory
 
+    def open(self, name: str, flags: int = 0) -> int:
+        """Open one of the process's files; the caller closes it."""
+        return os.open(name, os.O_RDONLY | os.O_CLOEXEC | flags, dir_fd=self._directory)
+
     def read(self, name: str, most: int | None = None) -> bytes:
         """Return one of the process's files, or the first `most` bytes of it."""
-        fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._directory)
+        fd = self.open(name)
         try:
             return read_whole(fd, most)
         finally:
@@ -172,8 +183,36 @@ class HeldProcess:
         return _namespace_number(f"ns/{kind}", self._directory)
 
     def membership(self) -> CgroupPaths:
-        """Return its cgroups."""
-        return parse_membership("/proc/PID/cgroup", self.read("cgroup"))
+        """Return the cgroups of a thread that lives."""
+        with self.living() as thread:
+            return parse_membership("/proc/PID/cgroup", thread.read("cgroup"))
+
+    def mount_namespace(self) -> int:
+        """Return the inode number of the mount namespace of a thread that lives."""
+        with self.living() as thread:
+            return thread.namespace("mnt")
+
+    def open_membership(self) -> int:
+        """Open the cgroup file of a thread that lives; the caller closes it."""
+        with self.living() as thread:
+            return thread.open("cgroup")
+
+    @contextmanager
+    def living(self) -> Iterator["HeldProcess"]:
+        """Give the process, or a thread that lives where its leader has ended before (pthread_exit(3)).
+
+        Such a leader is a zombie: it has no namespaces any more but that of its pid, and v1 says the root for
+        its cgroups (proc_cgroup_show() in kernel/cgroup/cgroup.c). Raises ProcessLookupError where no thread
+        lives.
+        """
+        if not self._has_ended():
+            yield self
+            return
+        directory = self._open_living_thread()
+        try:
+            yield HeldProcess(directory)
+        finally:
+            os.close(directory)
 
     def start_ticks(self) -> int:
         """Return when it began, in clock ticks since boot."""
@@ -200,19 +239,25 @@ class HeldProcess:
         finally:
             os.close(namespace)
 
+    def _has_ended(self) -> bool:
+        return parse_state(self.read("stat")) in _ENDED
+
+    def _open_living_thread(self) -> int:
+        """Open the directory of a thread; those that end are gone at once, so hardly any has to be tried."""
+        tasks = HeldProcess(self.open("task", os.O_DIRECTORY))
+        try:
+            with os.scandir(tasks._directory) as entries:
+                for entry in itertools.islice(entries, _MAX_THREADS_TRIED):
+                    with contextlib.suppress(*PROCESS_GONE):
+                        # Its number may be given away in between, but only to a thread of the same process
+                        # will it be found below here.
+                        if parse_state(tasks.read(f"{entry.name}/stat")) not in _ENDED:
+                            return tasks.open(entry.name, os.O_DIRECTORY)
+        finally:
+            os.close(tasks._directory)
+        raise ProcessLookupError(errno.ESRCH, "every thread has ended")
+
 
 def _namespace_number(link: str, directory: int) -> int:
     """Return the number that a link like ``mnt:[4026531841]`` says; stat(2) takes 8 us for it, this 3."""
     return int(os.readlink(link, dir_fd=directory).partition("[")[2][:-1])
-
-
-def is_alive(pidfd: int) -> bool:
-    """Tell whether the process of a pidfd is still there."""
-    try:
-        signal.pidfd_send_signal(pidfd, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        # Another user's, and we have no CAP_KILL.
-        return True
-    return True

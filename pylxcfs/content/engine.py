@@ -12,11 +12,13 @@ from pylxcfs.accounting.load_tracker import LoadTracker
 from pylxcfs.cgroup.detect import Hierarchy, find_hierarchies
 from pylxcfs.cgroup.layout import open_layout
 from pylxcfs.cgroup.membership import parse_membership
+from pylxcfs.cgroup.reader import CgroupFiles
 from pylxcfs.cgroup.taskstats import CgroupStats
-from pylxcfs.cgroup.types import CgroupPaths, CgroupReader, Controller, ParseError
+from pylxcfs.cgroup.types import CgroupPaths, Controller, ParseError
 from pylxcfs.config import ViewConfig
+from pylxcfs.containers.askers import MAX_HELD
 from pylxcfs.containers.processes import PROCESS_GONE, Processes
-from pylxcfs.containers.resolver import Resolver
+from pylxcfs.containers.resolver import MAX_CONTAINERS, Resolver
 from pylxcfs.content.features import Features, kernel_features
 from pylxcfs.content.service import ContentService
 from pylxcfs.content.viewbuilder import ViewBuilder
@@ -32,8 +34,8 @@ _MAX_CGROUP_FILES: Final = 8192
 #: Ledgers of containers that are not read are looked at one after the other, at some 30 us each.
 _LOOK_AT_LEDGERS: Final = 64
 _CONTROLLERS: Final = (Controller.MEMORY, Controller.CPU, Controller.CPUSET, Controller.IO)
-#: Left for /dev/fuse, triggers, host files, pidfds and whatever libraries open.
-_OTHER_FILES: Final = 512 + 1024
+#: Left for those who ask, triggers, /dev/fuse, host files, and whatever libraries open.
+_OTHER_FILES: Final = MAX_HELD + 1024 + 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ class Engine:
     loads: LoadTracker
     #: None: CPU counters are not kept for another server.
     ledgers: LedgerFile | None
-    _reader: CgroupReader
+    _files: CgroupFiles
     _builder: ViewBuilder
 
     def render_for_pid(self, file: VirtualFile, pid: int) -> bytes:
@@ -65,7 +67,6 @@ class Engine:
         """Let go of everything that belongs to containers that have died."""
         for container in self.resolver.prune():
             self._builder.forget(container)
-            self._reader.forget(container.paths)
         if self.ledgers is not None:
             self.ledgers.drop_ended(self._lives, _LOOK_AT_LEDGERS)
         self.content.prune()
@@ -80,7 +81,7 @@ class Engine:
             return False
         except (OSError, ParseError):
             return True
-        return not owner.path or self._reader.exists(CgroupPaths.of({owner.hierarchy: owner.path}))
+        return not owner.path or self._files.any_exists(CgroupPaths.of({owner.hierarchy: owner.path}))
 
 
 def assemble(
@@ -108,7 +109,7 @@ def assemble(
     except OSError as error:
         raise StartupError(f"cannot read {error.filename}: {error.strerror}") from error
     processes = Processes(host.proc_fd)
-    resolver = Resolver(processes, reader)
+    resolver = Resolver(processes, reader, reader.files, reader.deciding)
     tracker = LoadTracker(reader, processes)
     ledger_file = None
     if ledgers is not None:
@@ -127,7 +128,7 @@ def assemble(
         cpu_tree=cpu_tree,
         loads=tracker,
         ledgers=ledger_file,
-        _reader=reader,
+        _files=reader.files,
         _builder=builder,
     )
 
@@ -143,10 +144,11 @@ def _open_cgroup_stats() -> CgroupStats | None:
 def _file_budget() -> int:
     """Raise the soft limit of open files as far as allowed; return how many cgroup files may stay open."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _MAX_CGROUP_FILES + _OTHER_FILES
+    wanted = _MAX_CGROUP_FILES + 2 * MAX_CONTAINERS + _OTHER_FILES
     limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     if soft != resource.RLIM_INFINITY and soft < limit:
         resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
         soft = limit
     available = wanted if soft == resource.RLIM_INFINITY else soft
-    return max(64, min(_MAX_CGROUP_FILES, available - _OTHER_FILES))
+    # As many may be of the containers' inits, two of each.
+    return max(64, min(_MAX_CGROUP_FILES, (available - _OTHER_FILES) // 2))

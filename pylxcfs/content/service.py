@@ -151,7 +151,6 @@ class ContentService:
             # of the same name may be there by now, so what is open in any hierarchy is looked up again too.
             if container is not None:
                 self._resolver.forget(container)
-                self._reader.forget(container.paths)
             container = self._resolver.resolve(pid)
         try:
             return container, self._read(file, container, counters)

@@ -173,6 +173,7 @@ def _counts(server: ServerStatus, at: float) -> Iterator[str]:
     yield ""
     fallbacks = ", ".join(f"{each.file} {each.count} ({each.why})" for each in server.fallbacks)
     unresolved = f"readers whose container was not found, and who saw the host: {server.unresolved:,}"
+    guessed = f"readers shown what is known of their container, for want of open files: {server.guessed:,}"
     failed = f"{server.failed:,} for a mistake in pylxcfs, answered with EIO: see the log"
     unkept = (
         f"CPU counters of {server.unkept_ledgers:,} containers have no room in the runtime directory, "
@@ -183,6 +184,7 @@ def _counts(server: ServerStatus, at: float) -> Iterator[str]:
             ("requests", _listing(server.requests) or "none"),
             ("fallbacks", fallbacks or "none"),
             ("unresolved", unresolved if server.unresolved else "none"),
+            ("guessed", guessed if server.guessed else "none"),
             ("refused", _listing(server.refused) or "none"),
             ("failed", failed if server.failed else "none"),
             ("not kept", unkept if server.unkept_ledgers else "none"),

@@ -1,10 +1,13 @@
 """Reading the kernel's files."""
 
+import errno
 import os
 from pathlib import Path
 from typing import Final
 
 _CHUNK: Final = 1 << 16
+#: What the process (open files), the machine (open files) or its memory has no more of.
+WANT_OF_RESOURCES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 
 def read_boot_id(proc_root: Path) -> str:

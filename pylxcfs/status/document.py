@@ -59,6 +59,9 @@ class ServerStatus:
     fallbacks: Sequence[FallbackStatus] = ()
     #: Readers that could not be told apart, and so saw the host.
     unresolved: int = 0
+    #: Readers who could not be told from others for want of descriptors or memory, and so saw what their
+    #: container is by all that is known.
+    guessed: int = 0
     #: Answers that were an error, by its name.
     refused: Mapping[str, int] = field(default_factory=dict)
     #: Requests that failed for a mistake of ours, and were answered with EIO.

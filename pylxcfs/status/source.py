@@ -52,6 +52,7 @@ class StatusSource:
                 FallbackStatus(file, why, count) for (file, why), count in sorted(fallbacks.items())
             ),
             unresolved=self._engine.resolver.unresolved,
+            guessed=self._engine.resolver.guessed,
             refused={errno.errorcode[number]: count for number, count in sorted(refused.items())},
             failed=self._file_system.failed,
             ledger_bytes=0 if ledgers is None else ledgers.held_bytes,

@@ -1,4 +1,4 @@
-"""Who asks is looked at again once a second, and what has changed meanwhile counts."""
+"""Who asks is looked at every time, and what has changed meanwhile counts."""
 
 import os
 from collections.abc import Callable
@@ -9,6 +9,7 @@ import pytest
 
 from pylxcfs.accounting.cpu_ledger_file import LedgerFile
 from pylxcfs.config import ViewConfig
+from pylxcfs.containers.inits import Init
 from pylxcfs.containers.resolver import Resolver
 from pylxcfs.content.engine import Engine, assemble
 from pylxcfs.linux.files import read_boot_id
@@ -25,8 +26,7 @@ _MEMINFO, _STAT = (
 
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Engine:
-    """Return an engine for which a second has always passed; its ledgers are in `tmp_path`."""
-    monkeypatch.setattr("pylxcfs.containers.resolver._RESOLVE_AGAIN_SECONDS", 0.0)
+    """Return an engine that renders every time; its ledgers are in `tmp_path`."""
     # A socket that nobody would close.
     monkeypatch.setattr("pylxcfs.content.engine._open_cgroup_stats", lambda: None)
     return assemble(ViewConfig(cache_ttl_seconds=0), ledgers=tmp_path / "ledgers")
@@ -81,13 +81,13 @@ def test_nothing_is_found_anew_where_nothing_has_changed(
     """The second look is the cheap one."""
     container = make_container(Limits(memory=100 * MIB))
     found: list[int] = []
-    resolve = Resolver._resolve_member
+    place = Resolver._place
 
-    def count(self: Resolver, pid: int) -> object:
-        found.append(pid)
-        return resolve(self, pid)
+    def count(self: Resolver, task: int, membership: bytes, init: Init) -> object:
+        found.append(task)
+        return place(self, task, membership, init)
 
-    monkeypatch.setattr(Resolver, "_resolve_member", count)
+    monkeypatch.setattr(Resolver, "_place", count)
     known = {id(engine.resolver.resolve(container.init_pid)) for _ in range(10)}
     assert (1, [container.init_pid]) == (len(known), found)
 

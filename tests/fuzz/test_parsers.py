@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pylxcfs.cgroup import parse
 from pylxcfs.cgroup.detect import find_hierarchies
-from pylxcfs.cgroup.membership import container_paths, own_paths, parse_membership, shares_init_cgroup
+from pylxcfs.cgroup.membership import container_paths, find_strange, own_paths, parse_membership
 from pylxcfs.cgroup.mountroot import MountRoot
 from pylxcfs.cgroup.types import CpuSet, ParseError
 from pylxcfs.containers.procpid import is_linux32, parse_last_cpu, parse_pids, parse_start_ticks, parse_state
@@ -42,11 +42,15 @@ class Parser(NamedTuple):
     seeds: Sequence[bytes]
 
 
+def _is_root(_hierarchy: str, path: str) -> bool:
+    return path == "/"
+
+
 def _membership(text: bytes) -> None:
     paths = parse_membership("f", text)
     own_paths(paths)
-    container_paths(paths, paths)
-    shares_init_cgroup(paths, paths)
+    container_paths(paths, paths, _is_root)
+    assert frozenset() == find_strange(paths, paths, [name for name, _ in paths], _is_root)
     for _, path in paths:
         located = MountRoot("/docker").locate(path)
         assert located is None or ".." not in located.split("/")

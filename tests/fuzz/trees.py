@@ -94,7 +94,7 @@ class GroupTree(NamedTuple):
                 (self.top / name).unlink(missing_ok=True)
             else:
                 (self.top / name).write_bytes(content)
-        self.reader.forget(self.paths)
+        self.reader.files.forget_all(self.paths)
 
 
 def make_tree(version: str, top: Path) -> GroupTree:

@@ -67,8 +67,7 @@ def test_hybrid(tmp_path: Path) -> None:
     assert not reader.at_root(paths, Controller.MEMORY)
     with pytest.raises(ControllerUnavailable, match="cpuset"):
         reader.cpuset(paths)
-    assert reader.exists(paths)
-    reader.forget(paths)
+    assert reader.files.any_exists(paths)
 
 
 def test_v1_goes_before_v2(tmp_path: Path) -> None:
@@ -96,8 +95,8 @@ def test_bound_subtree(tmp_path: Path) -> None:
     reader = _open(tmp_path, {"cpu": ("cpu",)}, root="/docker/1")
     inside = CgroupPaths.of({"cpu": CgroupPath("/docker/1/x")})
     assert CpuMax(20000, 10000) == reader.cpu_max(inside)
-    assert reader.exists(inside)
-    assert not reader.exists(CgroupPaths.of({"cpu": CgroupPath("/docker/2")}))
+    assert reader.files.any_exists(inside)
+    assert not reader.files.any_exists(CgroupPaths.of({"cpu": CgroupPath("/docker/2")}))
     assert reader.cpu_max(CgroupPaths.of({"cpu": CgroupPath("/docker/2")})) is None
 
 

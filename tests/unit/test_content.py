@@ -49,10 +49,11 @@ class _Machine:
         for name in _HIERARCHIES:
             (root / name).mkdir()
         host = HostReader(root / "proc", root / "sys")
-        self.reader = V1Reader(CgroupFiles({name: str(root / name) for name in _HIERARCHIES}, 64))
+        files = CgroupFiles({name: str(root / name) for name in _HIERARCHIES}, 64)
+        self.reader = V1Reader(files)
         real_proc_fd = HostReader(Path("/proc"), Path("/sys")).proc_fd
         processes = Processes(real_proc_fd)
-        self.resolver = _FixedResolver(processes, self.reader)
+        self.resolver = _FixedResolver(processes, self.reader, files, ())
         self.resolver.answers = {}
         builder = ViewBuilder(self.reader, LoadTracker(self.reader, processes), ViewConfig())
         self.content = ContentService(host, self.reader, self.resolver, builder, ttl)

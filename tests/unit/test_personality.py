@@ -99,12 +99,14 @@ class _HostOnly(Resolver):
 def content(tmp_path: Path, host: HostReader) -> ContentService:
     """Serve a machine whose cpuinfo is the personality that it is read with, as on arm64."""
     (tmp_path / "cpuinfo").symlink_to(f"/proc/{OWN}")
-    reader = V1Reader(CgroupFiles({}, 1))
+    files = CgroupFiles({}, 1)
+    reader = V1Reader(files)
     processes = Processes(host.proc_fd)
     like_arm64 = HostReader(tmp_path, Path("/sys"))
     like_arm64.heeds_personality = True
     builder = ViewBuilder(reader, LoadTracker(reader, processes), ViewConfig())
-    return ContentService(like_arm64, reader, _HostOnly(processes, reader), builder, cache_ttl_seconds=3600)
+    resolver = _HostOnly(processes, reader, files, ())
+    return ContentService(like_arm64, reader, resolver, builder, cache_ttl_seconds=3600)
 
 
 def test_each_reader_gets_its_own(content: ContentService, child: int) -> None:

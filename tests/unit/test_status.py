@@ -30,6 +30,7 @@ _SERVER = ServerStatus(
     files={"proc/meminfo": FileStatus(1400, 1050, 1e-4, 9e-5, 2e-3, 1.5), "proc/stat": FileStatus()},
     fallbacks=(FallbackStatus("proc/diskstats", "ControllerUnavailable", 2),),
     unresolved=1,
+    guessed=7,
     refused={"ENOENT": 4},
     failed=0,
     ledger_bytes=10_000,
@@ -65,6 +66,7 @@ def test_everything_is_told() -> None:
     assert "READ 2,800, OPEN 1,400" in text
     assert "proc/diskstats 2 (ControllerUnavailable)" in text
     assert "container was not found, and who saw the host: 1" in text
+    assert "guessed     readers shown what is known of their container, for want of open files: 7" in text
     assert "not kept    CPU counters of 3 containers have no room in the runtime directory" in text
     assert "not kept    none" in _text(replace(_STATUS, server=replace(_SERVER, unkept_ledgers=0)))
     assert "BUT" not in text

@@ -143,8 +143,9 @@ def test_variants_are_bounded(
     host: HostReader, processes: Processes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many clocks readers have, only so many are remembered, and all are counted as one file."""
-    reader = V1Reader(CgroupFiles({}, 1))
-    resolver = Resolver(processes, reader)
+    files = CgroupFiles({}, 1)
+    reader = V1Reader(files)
+    resolver = Resolver(processes, reader, files, ())
     builder = ViewBuilder(reader, LoadTracker(reader, processes), ViewConfig())
     content = ContentService(host, reader, resolver, builder, cache_ttl_seconds=3600)
     monkeypatch.setattr(resolver, "boottime_offset", lambda pid: pid)
