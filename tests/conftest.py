@@ -1,4 +1,4 @@
-"""Fixtures for tests on a real machine. What such a test needs and the machine lacks is a failure."""
+"""Fixtures for tests on a real machine. What they need of it: `tests.support.requirements`."""
 
 import itertools
 import os
@@ -11,7 +11,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from tests.support.cgroups import CONTROLLERS, Cgroup, Limits, cgroup, hierarchies
+from tests.support.capabilities import needing
+from tests.support.cgroups import Cgroup, Limits, cgroup
 from tests.support.checking import check_invariants
 from tests.support.container import Container, container
 from tests.support.daemon import Daemon, lxcfs, pylxcfs
@@ -20,6 +21,8 @@ from tests.support.operator import Site
 from tests.support.readings import meminfo
 from tests.support.session import Session
 from tests.support.swap import swap_file
+
+pytest_plugins = ("tests.support.requirements", "tests.support.parts")
 
 # A busy machine is slow, which is no property of the code.
 hypothesis.settings.register_profile("pylxcfs", deadline=None)
@@ -50,22 +53,16 @@ def session() -> Iterator[Session]:
 
 
 @pytest.fixture(scope="session")
+@needing("root", "namespaces", "fuse", "cgroups")
 def machine(session: Session) -> Session:
-    """Fail unless this is a machine on which mounts and cgroups can be made."""
-    missing = sorted(set(CONTROLLERS) - set(hierarchies()))
-    if os.geteuid() != 0:
-        pytest.fail("these tests must run as root")
-    if not Path("/dev/fuse").is_char_device():
-        pytest.fail("these tests need /dev/fuse")
-    if missing:
-        pytest.fail(f"these tests need cgroup v1 hierarchies for {', '.join(missing)}")
+    """Be here only where mounts and cgroups can be made (tests.support.requirements)."""
     return session
 
 
 @pytest.fixture(scope="session")
-def work_directory(machine: Session) -> Iterator[Path]:
+def work_directory(session: Session) -> Iterator[Path]:
     """Make a directory that every user may enter (pytest's own is closed to other users)."""
-    directory = Path(tempfile.mkdtemp(prefix=f"{machine.token}-"))
+    directory = Path(tempfile.mkdtemp(prefix=f"{session.token}-"))
     directory.chmod(0o755)
     yield directory
     unmount_under(directory)
@@ -86,16 +83,20 @@ def new_directory(work_directory: Path) -> Callable[[str], Path]:
 
 
 @pytest.fixture(scope="session")
-def daemon(request: pytest.FixtureRequest, new_directory: Callable[[str], Path]) -> Iterator[Daemon]:
+def daemon(
+    request: pytest.FixtureRequest, machine: Session, new_directory: Callable[[str], Path]
+) -> Iterator[Daemon]:
     """Run one daemon for the whole session."""
+    del machine
     serve = lxcfs if request.config.getoption("--daemon") == "lxcfs" else pylxcfs
     with serve(new_directory("session")) as daemon:
         yield daemon
 
 
 @pytest.fixture
-def start_daemon(new_directory: Callable[[str], Path]) -> Iterator[Callable[..., Daemon]]:
+def start_daemon(machine: Session, new_directory: Callable[[str], Path]) -> Iterator[Callable[..., Daemon]]:
     """Start daemons of a test's own: with options, on a mount point of its choice if need be."""
+    del machine
     with ExitStack() as stack:
 
         def start(*options: str, mount_point: Path | None = None, within: Iterable[str] = ()) -> Daemon:
@@ -160,6 +161,7 @@ def make_bound(site: Site, make_cgroup: Callable[..., Cgroup]) -> Iterator[Calla
 
 
 @pytest.fixture
+@needing("swap")
 def swap(work_directory: Path) -> Iterator[None]:
     """Make sure that the host has swap, by a 64 MiB file if it had none."""
     if meminfo(Path("/proc/meminfo").read_text())["SwapTotal"]:

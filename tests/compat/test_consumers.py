@@ -21,6 +21,8 @@ from tests.support.daemon import REPOSITORY, Daemon
 from tests.support.session import Session
 from tests.support.waiting import wait_for
 
+pytestmark = pytest.mark.needs("two-cpus", "strace", "busybox", "htop", "java", "node", "tmux", "top")
+
 MEMORY: Final = 256 * MIB
 LIMITS: Final = Limits(memory=MEMORY, memory_and_swap=MEMORY, cpu_quota=1.0)
 PROGRAMS: Final = programs(sys.executable)

@@ -16,12 +16,14 @@ from tests.support.guest import run_in_guest
 from tests.support.session import Session
 from tests.support.swap import swap_file
 
+pytestmark = pytest.mark.needs("lxcfs", "swap", "two-cpus")
+
 RANDOM = 24
 
 Facts = dict[str, Any]
 
 
-@pytest.fixture(scope="module", params=[V1, V2])
+@pytest.fixture(scope="module", params=[V1, pytest.param(V2, marks=pytest.mark.needs("uml"))])
 def layout(request: pytest.FixtureRequest) -> str:
     """Name the cgroup version."""
     name: str = request.param

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.capabilities import needing
 from tests.support.docker import BUSYBOX, DEBIAN, Docker, busybox_image, debian_image, docker
 from tests.support.image import build
 from tests.support.node import Node, node
@@ -12,6 +13,7 @@ from tests.support.session import Session
 
 
 @pytest.fixture(scope="session")
+@needing("docker", "debian-image")
 def dockerd(machine: Session, new_directory: Callable[[str], Path]) -> Iterator[Docker]:
     """Run a docker daemon with both images."""
     directory = new_directory("docker")
@@ -22,6 +24,7 @@ def dockerd(machine: Session, new_directory: Callable[[str], Path]) -> Iterator[
 
 
 @pytest.fixture(scope="session")
+@needing("pypi")
 def with_image(dockerd: Docker, new_directory: Callable[[str], Path]) -> Docker:
     """Give the docker daemon the project's own image."""
     build(dockerd, new_directory("image"))

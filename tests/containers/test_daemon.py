@@ -13,6 +13,8 @@ from tests.support.reader import Seen, reader_command, reading
 from tests.support.readings import cpuinfo_cpus, meminfo, uptime
 from tests.support.waiting import wait_for
 
+pytestmark = pytest.mark.needs("resend")
+
 TOTAL = 100 * 1024
 Start = Callable[..., str]
 

@@ -217,6 +217,7 @@ def test_update(dockerd: Docker, daemon: Daemon) -> None:
         wait_for("new limit shows", lambda: total() == 2 * TOTAL)
 
 
+@pytest.mark.needs("two-cpus")
 def test_update_cpus(dockerd: Docker, daemon: Daemon) -> None:
     """After `docker update` of quota and CPU set the container has its new CPUs, in every file."""
     limits = ("--cpus", "1", "--cpuset-cpus", "0-1")
@@ -262,6 +263,7 @@ def test_unprivileged_user(dockerd: Docker, daemon: Daemon) -> None:
     )
 
 
+@pytest.mark.needs("lxcfs")
 def test_agrees_with_lxcfs(dockerd: Docker, daemon: Daemon, new_directory: Callable[[str], Path]) -> None:
     """Lxcfs and pylxcfs show the same total, swap and CPUs."""
     program = ("cat", "/proc/meminfo", "/proc/cpuinfo")

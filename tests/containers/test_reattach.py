@@ -102,6 +102,7 @@ def test_retrofit_leaves_other_containers_alone(dockerd: Docker, site: Site, sta
     assert total(dockerd, other) > TOTAL
 
 
+@pytest.mark.needs("lxcfs")
 def test_taking_over_from_lxcfs(
     dockerd: Docker, site: Site, start: Start, new_directory: Callable[[str], Path]
 ) -> None:

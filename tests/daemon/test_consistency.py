@@ -152,6 +152,7 @@ def test_seek_refreshes_with_cache(daemon: Daemon, make_cgroup: Callable[..., Cg
         wait_for("new limit is read", fresh)
 
 
+@pytest.mark.needs("two-cpus")
 @pytest.mark.parametrize("ttl", ["0", "0.05"])
 def test_small_buffer(start_daemon: Callable[..., Daemon], make_container: MakeContainer, ttl: str) -> None:
     """A reader with a 1 KiB buffer gets whole, consistent files while the values change."""

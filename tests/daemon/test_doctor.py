@@ -12,6 +12,7 @@ from tests.support.container import Container
 from tests.support.daemon import REPOSITORY, Daemon, file_system_name, pylxcfs_command
 from tests.support.mounts import mounts_under, unmount_under
 from tests.support.operator import Site
+from tests.support.session import Session
 from tests.support.waiting import wait_for
 
 StartDaemon = Callable[..., Daemon]
@@ -115,8 +116,9 @@ def test_propagation(site: Site) -> None:
     assert ("warn", "ok") == (private.verdict("propagation"), shared.verdict("propagation"))
 
 
-def test_namespace_of_its_own(new_directory: Callable[[str], Path]) -> None:
+def test_namespace_of_its_own(machine: Session, new_directory: Callable[[str], Path]) -> None:
     """A daemon that mounts where nobody sees it is found out."""
+    del machine
     mount_point = new_directory("unseen")
     runtime = new_directory("unseen.run")
     # A name of its own, and no hand in others' containers.

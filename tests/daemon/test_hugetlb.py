@@ -9,6 +9,7 @@ from typing import Final
 
 import pytest
 
+from tests.support.capabilities import needing
 from tests.support.cgroups import MIB, Limits
 from tests.support.container import Container
 from tests.support.daemon import Daemon
@@ -35,6 +36,7 @@ for number, _ in enumerate(sys.stdin):
 
 
 @pytest.fixture
+@needing("huge-pages")
 def pool() -> Iterator[int]:
     """Return the number of huge pages that the host has, at least 16 for the test."""
     before = int(_POOL.read_text())

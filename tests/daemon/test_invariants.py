@@ -132,6 +132,7 @@ class Seen:
         return {name: len(values) for name, values in self._values.items()}
 
 
+@pytest.mark.needs("two-cpus")
 @pytest.mark.usefixtures("swap")
 def test_under_load_while_limits_change(
     start_daemon: Callable[..., Daemon],

@@ -14,6 +14,8 @@ from tests.support.daemon import Daemon, Run, pylxcfs_command, run_to_end
 from tests.support.mounts import mounts_under
 from tests.support.waiting import wait_for
 
+pytestmark = pytest.mark.usefixtures("machine")
+
 NewDirectory = Callable[[str], Path]
 StartDaemon = Callable[..., Daemon]
 

@@ -14,6 +14,7 @@ from typing import Any, Final
 import psutil
 import pytest
 
+from tests.support.capabilities import needing
 from tests.support.cgroups import Cgroup, Limits, unified
 from tests.support.container import Container, joining, run_on_host
 from tests.support.daemon import Daemon
@@ -55,6 +56,7 @@ _BURN: Final = "while :; do :; done"
 
 
 @pytest.fixture(autouse=True)
+@needing("pressure")
 def pressure_is_here(machine: object) -> None:
     """What is tested has to be there: /proc/pressure, and cgroup2 groups with pressure files."""
     del machine

@@ -143,6 +143,7 @@ def test_unknown_container(site: Site) -> None:
     )
 
 
+@pytest.mark.needs("two-cpus")
 def test_retrofit(site: Site, make_bound: MakeBound) -> None:
     """A container started without any bind gets all files that docker-args names."""
     container = make_bound(Limits(memory=50 * MIB, cpus="1"), files=())

@@ -78,6 +78,7 @@ def _link(directory: Path) -> None:
     directory.symlink_to(directory.parent)
 
 
+@pytest.mark.usefixtures("machine")
 @pytest.mark.parametrize("plant", [_others, _everybodys, _link])
 def test_directory_of_somebody_else(
     new_directory: Callable[[str], Path], plant: Callable[[Path], None]

@@ -8,6 +8,7 @@ from typing import Final
 
 import pytest
 
+from tests.support.capabilities import needing
 from tests.support.cgroups import MIB, Limits, cgroup
 from tests.support.container import Container, container
 from tests.support.daemon import REPOSITORY
@@ -27,6 +28,7 @@ sys.exit(main())
 
 
 @pytest.fixture(scope="session")
+@needing("systemd")
 def booted(machine: Session, new_directory: Callable[[str], Path]) -> Iterator[SystemdMachine]:
     """Boot a machine with systemd, and install code and units."""
     directory = new_directory("systemd")

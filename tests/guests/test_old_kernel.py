@@ -9,6 +9,8 @@ import pytest
 from tests.guests.oldkernel_guest import DEATHS, READERS, REPLACEMENTS
 from tests.support.guest import run_in_guest
 
+pytestmark = pytest.mark.needs("uml")
+
 HERE = Path(__file__).parent
 Facts = dict[str, Any]
 

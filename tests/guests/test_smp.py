@@ -11,6 +11,8 @@ import pytest
 from tests.support.guest import QEMU, run_in_guest
 from tests.support.readings import cpuinfo_cpus, meminfo, stat_cpus, swaps, uptime
 
+pytestmark = pytest.mark.needs("qemu", "dockerd")
+
 KIB = 1024
 #: Statistics are exact to the kernel's per-CPU batches.
 BATCH_KIB = 256

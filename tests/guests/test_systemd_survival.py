@@ -9,6 +9,8 @@ from tests.support.container import Container
 from tests.support.reader import reader
 from tests.support.service import Service
 
+pytestmark = pytest.mark.needs("resend")
+
 _LIMIT_KB: Final = str(100 * 1024)
 
 

@@ -10,6 +10,8 @@ import pytest
 from tests.support.guest import run_in_guest
 from tests.support.invariants import check_meminfo
 
+pytestmark = pytest.mark.needs("uml")
+
 HERE = Path(__file__).parent
 KIB = 1024
 #: Statistics are exact to the kernel's per-CPU batches, and reading them takes memory too.

@@ -84,6 +84,7 @@ def _end(daemon: Daemon, mount_point: Path, start_daemon: StartDaemon) -> None:
     last.stop()
 
 
+@pytest.mark.needs("resend")
 @pytest.mark.parametrize("end", ["kill", "stop"])
 def test_next_daemon(start_daemon: StartDaemon, make_container: Callable[..., Container], end: str) -> None:
     """Readers notice nothing but a pause when the daemon is killed or stopped and another one started."""
@@ -236,6 +237,7 @@ def test_small() -> None:
     } == set(loaded.stdout.split())
 
 
+@pytest.mark.usefixtures("machine")
 def test_needs_the_hosts_pid_namespace(new_directory: Callable[[str], Path]) -> None:
     """Where the daemon is process 1, a holder would end with it; that is an error."""
     directory = new_directory("mount")

@@ -20,6 +20,8 @@ from tests.support.daemon import Daemon
 from tests.support.reader import reader
 from tests.support.waiting import wait_for
 
+pytestmark = pytest.mark.needs("resend")
+
 StartDaemon = Callable[..., Daemon]
 
 _KILLS: Final = 50

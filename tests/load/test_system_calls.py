@@ -25,6 +25,8 @@ _MOODY: Final = frozenset(
 #: Open, read, read to the end, close, as often as told.
 _READER: Final = """
 import os, sys
+
+pytestmark = pytest.mark.needs("strace")
 for _ in range(int(sys.argv[2])):
     fd = os.open(sys.argv[1], os.O_RDONLY)
     while os.read(fd, 65536):

@@ -21,6 +21,7 @@ from pylxcfs.content.viewbuilder import ViewBuilder
 from pylxcfs.linux.personality import linux32
 from pylxcfs.procfiles.table import CPUINFO, VIRTUAL_FILES
 from pylxcfs.view.host import HostReader
+from tests.support.capabilities import needing
 
 OWN = "thread-self/personality"
 
@@ -32,6 +33,7 @@ def host() -> HostReader:
 
 
 @pytest.fixture
+@needing("personality")
 def child() -> Iterator[int]:
     """Return a process with a 32-bit personality."""
     command = ["setarch", "linux32", "--addr-no-randomize", "sh", "-c", "echo; read _"]

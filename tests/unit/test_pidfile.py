@@ -78,9 +78,10 @@ def test_replaced_file_is_not_removed(tmp_path: Path) -> None:
 def test_rewritten_file_is_not_removed(tmp_path: Path) -> None:
     """A file that names another process is not ours to remove."""
     path = tmp_path / "x.pid"
+    other = f"{os.getpid() + 1}\n"
     with PidFile(path):
-        path.write_text("1\n")
-    assert path.read_text() == "1\n"
+        path.write_text(other)
+    assert other == path.read_text()
 
 
 def test_removed_file_is_no_error(tmp_path: Path) -> None:
