@@ -179,6 +179,7 @@ def _counts(server: ServerStatus, at: float) -> Iterator[str]:
         f"CPU counters of {server.unkept_ledgers:,} containers have no room in the runtime directory, "
         "and may go back when the server is replaced"
     )
+    lost = f"{server.lost_reads:,} reads in pieces, whose readers may see two states when it is replaced"
     yield from align(
         [
             ("requests", _listing(server.requests) or "none"),
@@ -188,6 +189,7 @@ def _counts(server: ServerStatus, at: float) -> Iterator[str]:
             ("refused", _listing(server.refused) or "none"),
             ("failed", failed if server.failed else "none"),
             ("not kept", unkept if server.unkept_ledgers else "none"),
+            ("lost reads", lost if server.lost_reads else "none"),
         ]
     )
 

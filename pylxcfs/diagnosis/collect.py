@@ -26,6 +26,7 @@ from pylxcfs.diagnosis.rivals import RivalFacts
 from pylxcfs.diagnosis.runtimes import Runtime, RuntimeFacts
 from pylxcfs.diagnosis.security import PrivilegeFacts, SecurityFacts
 from pylxcfs.diagnosis.service import PROPERTIES, ServiceFacts
+from pylxcfs.diagnosis.space import SpaceFacts
 from pylxcfs.fuse import device
 from pylxcfs.fuse.connection import FILE_SYSTEM_TYPE, ask, find_mount, topmost
 from pylxcfs.linux.mountapi import can_close_mounts
@@ -66,6 +67,8 @@ _SOCKETS: Final = (
 )
 _VERSION: Final = re.compile(r"\d+\.\d+[\w.+~-]*")
 _COMMAND_SECONDS: Final = 5.0
+#: Of st_blocks (stat(2)).
+_BLOCK: Final = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +144,19 @@ def bind_facts(place: Place, mount: MountFacts) -> BindFacts:
         if not namespace.is_hosts and not namespace.in_host_pid_namespace
     ]
     return BindFacts(binds, len(containers), state)
+
+
+def space_facts(runtime_dir: Path) -> SpaceFacts:
+    """Look at the runtime directory; raises OSError."""
+    room = os.statvfs(runtime_dir)
+    directory = runtime_dir / "pylxcfs"
+    taken = 0
+    with suppress(OSError):
+        taken = sum(path.lstat().st_blocks * _BLOCK for path in directory.rglob("*"))
+    # Some file systems count no names.
+    return SpaceFacts(
+        str(runtime_dir), taken, room.f_bavail * room.f_frsize, not room.f_files or room.f_favail > 0
+    )
 
 
 def runtime_facts() -> RuntimeFacts:

@@ -17,6 +17,7 @@ from pylxcfs.diagnosis import (
     runtimes,
     security,
     service,
+    space,
 )
 from pylxcfs.diagnosis.collect import Place
 from pylxcfs.diagnosis.finding import Finding, Verdict
@@ -48,6 +49,7 @@ def examine(place: Place, status: RunStatus) -> Iterator[Finding]:
         "security modules": lambda: security.check(collect.security_facts(supervisor)),
         "privileges": lambda: security.check_privileges(collect.privilege_facts(supervisor)),
         "fd store": lambda: service.check(collect.service_facts(supervisor, place.mount_point)),
+        "space": lambda: space.check(collect.space_facts(place.runtime_dir), status.server),
         "kernel": lambda: kernel.check(collect.kernel_facts(engine)),
         "python": lambda: python.check(collect.python_facts(supervisor)),
     }

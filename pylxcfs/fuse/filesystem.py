@@ -184,7 +184,7 @@ class FileSystem:
         opened = self._files.get(Handle(handle)) or self._go_on(request, Handle(handle), offset)
         content = opened.read(offset, size)
         if opened.unkept is not None:
-            self._passes.keep(Handle(handle), opened.unkept)
+            self._passes.keep(Handle(handle), opened.unkept, getattr(opened, "container", None))
         return content
 
     def _write(self, request: Request) -> bytes:

@@ -4,15 +4,13 @@ A reader with a small buffer takes several reads for one pass over a file, and a
 Most readers take one, and cost nothing here.
 """
 
-import contextlib
-import logging
+from collections.abc import Hashable
 from pathlib import Path
 from typing import Final
 
 from pylxcfs.fuse.wire import Handle
-from pylxcfs.rundir.files import replace_file
+from pylxcfs.rundir.kept_reads import KeptReads
 
-_log = logging.getLogger(__name__)
 _LENGTH_BITS: Final = 18
 #: Longer content, and content of unknown length, is kept from the beginning.
 UNKNOWN_LENGTH: Final = (1 << _LENGTH_BITS) - 1
@@ -37,47 +35,30 @@ def length_of(handle: Handle) -> int:
 
 
 class Passes:
-    """Keeps content by handle, one file each. Owned by the serving thread."""
+    """Keeps content by handle. Owned by the serving thread, but for the properties."""
 
     def __init__(self, directory: Path) -> None:
         """Keep it in `directory`, which need not exist yet."""
-        self._directory = directory
-        self._kept: set[Handle] = set()
-        self._complained = False
+        self._kept = KeptReads(directory)
 
-    def keep(self, handle: Handle, content: bytes) -> None:
-        """Replace what is kept for `handle`; a failure is logged once, and costs no more than consistency."""
-        try:
-            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            replace_file(self._path(handle), content)
-        except OSError as error:
-            if not self._complained:
-                _log.warning("who reads while a server is replaced may see two states: %s", error)
-            self._complained = True
-        else:
-            self._kept.add(handle)
+    @property
+    def lost(self) -> int:
+        """How many reads in pieces would not survive their server, since it began."""
+        return self._kept.lost
 
-    def take(self, handle: Handle) -> bytes | None:
+    def keep(self, handle: Handle, content: bytes, owner: Hashable = None) -> None:
+        """Replace what is kept for `handle` of a container; without room, only consistency is lost."""
+        self._kept.keep(handle, content, owner)
+
+    def take(self, handle: Handle, owner: Hashable = None) -> bytes | None:
         """Return what an earlier server has kept for `handle`, and keep it from now on ourselves."""
-        try:
-            content = self._path(handle).read_bytes()
-        except OSError:
-            return None
-        self._kept.add(handle)
-        return content
+        return self._kept.take(handle, owner)
 
     def drop(self, handle: Handle, *, foreign: bool = False) -> None:
         """Forget what is kept for `handle`, which was closed; `foreign` if an earlier server gave it."""
-        if foreign or handle in self._kept:
-            self._kept.discard(handle)
-            with contextlib.suppress(OSError):
-                self._path(handle).unlink(missing_ok=True)
+        del foreign
+        self._kept.drop(handle)
 
     def clear(self) -> None:
         """Forget everything: the mount is new, and nobody has a file open."""
-        with contextlib.suppress(OSError):
-            for path in self._directory.iterdir():
-                path.unlink(missing_ok=True)
-
-    def _path(self, handle: Handle) -> Path:
-        return self._directory / f"{handle:016x}"
+        self._kept.clear()

@@ -10,10 +10,15 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from pylxcfs.errors import StartupError
-from pylxcfs.rundir.files import make_state_directory, replace_file
+from pylxcfs.rundir.files import make_state_directory, read_file, replace_file
 
 _LOG: Final = logging.getLogger(__name__)
 _VERSION: Final = 1
+#: Enough for 20,000 binds with ordinary names.
+_BUDGET_BYTES: Final = 2 << 20
+#: What is around them.
+_FRAME_BYTES: Final = 256
+_SEPARATOR: Final = ", "
 
 
 class Detached(NamedTuple):
@@ -38,8 +43,8 @@ class DetachedFile:
         """Let nobody else attach or detach meanwhile; raises StartupError where that cannot be had."""
         make_state_directory(self._path.parent)
         try:
-            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-            fd = os.open(self._path.with_suffix(".lock"), flags, 0o600)
+            # The directory itself: a file for it would need room on a full file system.
+            fd = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
         except OSError as error:
             raise StartupError(f"cannot use {self._path.parent}: {error.strerror}") from error
         try:
@@ -49,17 +54,20 @@ class DetachedFile:
             os.close(fd)
 
     def save(self, detached: Iterable[Detached]) -> None:
-        """Replace the file as a whole; a failure is logged: the next start will not attach them."""
-        text = json.dumps({"version": _VERSION, "boot_id": self._boot_id, "detached": sorted(detached)})
+        """Replace the file as a whole; what cannot be kept is logged: the next start will not attach it."""
+        kept, lost = _within(detached, _BUDGET_BYTES)
+        if lost:
+            _LOG.warning("%d detached binds more than there is room for will not be attached again", lost)
+        text = json.dumps({"version": _VERSION, "boot_id": self._boot_id, "detached": kept})
         try:
-            replace_file(self._path, text.encode())
+            replace_file(self._path, text.encode(), most=_BUDGET_BYTES + _FRAME_BYTES)
         except OSError as error:
             _LOG.warning("detached binds will not be attached by the next start: %s", error)
 
     def load(self) -> set[Detached]:
         """Return what was saved since the last boot; nothing where that cannot be told for certain."""
         try:
-            content = json.loads(self._path.read_bytes())
+            content = json.loads(read_file(self._path, _BUDGET_BYTES + _FRAME_BYTES))
             if (content["version"], content["boot_id"]) != (_VERSION, self._boot_id):
                 return set()
             return set(map(_parse, content["detached"]))
@@ -68,6 +76,22 @@ class DetachedFile:
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             _LOG.warning("ignoring the detached binds in %s: %r", self._path, error)
             return set()
+
+
+def _within(detached: Iterable[Detached], most_bytes: int) -> tuple[list[Detached], int]:
+    """Return what has room, each namespace having its turns, and how many have none."""
+    by_namespace: dict[tuple[int, int], list[Detached]] = {}
+    for entry in sorted(detached):
+        by_namespace.setdefault(entry[:2], []).append(entry)
+    turns = [(turn, entry) for entries in by_namespace.values() for turn, entry in enumerate(entries)]
+    kept = []
+    size = 0
+    for _, entry in sorted(turns):
+        size += len(json.dumps(entry)) + len(_SEPARATOR)
+        if size > most_bytes:
+            break
+        kept.append(entry)
+    return sorted(kept), len(turns) - len(kept)
 
 
 def _parse(entry: Any) -> Detached:  # noqa: ANN401 - JSON

@@ -1,5 +1,7 @@
 """The files of the runtime directory: ours alone, replaced as a whole."""
 
+import contextlib
+import errno
 import os
 import stat
 from pathlib import Path
@@ -12,6 +14,8 @@ _OTHERS_MAY_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 #: For whoever wants to know, and for nobody to change, whatever the umask is.
 READABLE: Final = 0o644
 PRIVATE: Final = 0o600
+#: Of one file, unless its owner says otherwise: what thousands of containers need (docs/adr/0027-space.md).
+MOST_BYTES: Final = 1 << 20
 
 
 def make_state_directory(path: Path) -> None:
@@ -30,9 +34,34 @@ def make_state_directory(path: Path) -> None:
         raise StartupError(f"{path} can be written by others: remove it, or choose another --runtime-dir")
 
 
-def replace_file(path: Path, content: bytes, mode: int = PRIVATE) -> None:
-    """Replace a file so that nobody sees half of it; follows no link. Raises OSError."""
+def replace_file(path: Path, content: bytes, mode: int = PRIVATE, *, most: int = MOST_BYTES) -> None:
+    """Replace a file so that nobody sees half of it; follows no link, and leaves nothing where it fails.
+
+    Raises OSError: EFBIG for more than `most` bytes, ENOSPC where there is no room.
+    """
+    if len(content) > most:
+        raise OSError(errno.EFBIG, f"{path.name} would have more than {most >> 10} KiB")
     new = path.with_name(f"{path.name}.new")
+    try:
+        _write(new, content, mode)
+        new.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            new.unlink(missing_ok=True)
+        raise
+
+
+def read_file(path: Path, most: int = MOST_BYTES) -> bytes:
+    """Return the content of a file of ours; raises OSError, EFBIG for more than `most` bytes."""
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    with open(fd, "rb") as file:  # noqa: PTH123 - a descriptor
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise OSError(errno.EFBIG, f"{path.name} has more than {most >> 10} KiB")
+    return content
+
+
+def _write(new: Path, content: bytes, mode: int) -> None:
     try:
         fd = os.open(new, _NEW, mode)
     except FileExistsError:
@@ -41,4 +70,3 @@ def replace_file(path: Path, content: bytes, mode: int = PRIVATE) -> None:
         fd = os.open(new, _NEW, mode)
     with open(fd, "wb") as file:  # noqa: PTH123 - a descriptor
         file.write(content)
-    new.replace(path)

@@ -70,6 +70,8 @@ class ServerStatus:
     ledger_bytes: int = 0
     #: Containers whose CPU ledger has no room there (docs/adr/0003-cpu-counters-as-a-ledger.md).
     unkept_ledgers: int = 0
+    #: Reads in pieces that have no room there, or had to make way, since the server began.
+    lost_reads: int = 0
 
     def document(self) -> dict[str, Any]:
         """Return what JSON can be made of."""

@@ -122,7 +122,7 @@ def test_second_signal(mount_point: Path, start_daemon: StartDaemon, make_bound:
     daemon = start_daemon(mount_point=mount_point)
     one = make_bound(50)
     # Whoever holds the lock keeps the first one waiting.
-    lock = daemon.pidfile.parent / "pylxcfs/binds.lock"
+    lock = daemon.pidfile.parent / "pylxcfs"
     wait_for("binds have been looked at", lock.exists, alive=daemon.running)
     holder = ["flock", str(lock), "sh", "-c", "echo locked; read line"]
     with subprocess.Popen(holder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:

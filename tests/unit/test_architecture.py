@@ -41,7 +41,7 @@ _PURE_WEBHOOK = tuple(
 )
 _SUBJECTS = (
     *("binds", "cgroups", "daemon", "finding", "kernel"),
-    *("mount", "python", "rivals", "runtimes", "security", "service"),
+    *("mount", "python", "rivals", "runtimes", "security", "service", "space"),
 )
 _PURE = (
     "accounting.cpu_ledger",

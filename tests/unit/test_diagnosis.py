@@ -22,6 +22,7 @@ from pylxcfs.diagnosis import (
     runtimes,
     security,
     service,
+    space,
 )
 from pylxcfs.diagnosis.binds import BindFact, BindFacts
 from pylxcfs.diagnosis.cgroups import CgroupFacts
@@ -33,6 +34,7 @@ from pylxcfs.diagnosis.rivals import RivalFacts
 from pylxcfs.diagnosis.runtimes import Runtime, RuntimeFacts
 from pylxcfs.diagnosis.security import PrivilegeFacts, SecurityFacts
 from pylxcfs.diagnosis.service import ServiceFacts
+from pylxcfs.diagnosis.space import SpaceFacts
 from pylxcfs.linux.mountinfo import Mount
 from pylxcfs.reattach.survey import State
 from pylxcfs.rundir.supervisor_state import Replacement, RunState
@@ -466,3 +468,17 @@ def test_document(findings: Sequence[Finding], verdict: str) -> None:
         len(document["findings"]),
     )
     assert {"subject", "verdict", "found", "advice"} == document["findings"][0].keys()
+
+
+def test_room_in_the_runtime_directory() -> None:
+    """Little room is said before something is lost, and so is what a server could not keep."""
+    server = ServerStatus()
+    (well,) = space.check(SpaceFacts("/run", 1 << 20, 1 << 30), server)
+    assert (well.verdict, well.found) == (Verdict.OK, "/run: ours takes 1024 KiB, 1048576 KiB are left")
+    (full,) = space.check(SpaceFacts("/run", 1 << 20, 0), None)
+    (no_names,) = space.check(SpaceFacts("/run", 1 << 20, 1 << 30, has_names=False), None)
+    assert {full.verdict, no_names.verdict} == {Verdict.WARN}
+    lost = replace(server, unkept_ledgers=3, lost_reads=4)
+    _, ledgers, reads = space.check(SpaceFacts("/run", 0, 1 << 30), lost)
+    assert "of 3 containers have no room" in ledgers.found
+    assert "4 reads in pieces" in reads.found

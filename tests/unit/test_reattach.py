@@ -283,6 +283,26 @@ def test_damaged_memory(tmp_path: Path, content: str) -> None:
     assert DetachedFile(tmp_path, "boot").load() == set()
 
 
+def test_remembered_within_a_budget(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A container with thousands of detached binds leaves room for the few of all others; the log says so."""
+    evil = {Detached(1, 1, f"/proc/{'x' * 230}{number}", "proc/meminfo") for number in range(20_000)}
+    others = {Detached(number, 1, "/proc/stat", "proc/stat") for number in range(2, 1000)}
+    DetachedFile(tmp_path, "boot").save(evil | others)
+    assert (tmp_path / "binds.json").stat().st_size < 3 << 20
+    loaded = DetachedFile(tmp_path, "boot").load()
+    assert others < loaded
+    assert "more than there is room for" in caplog.text
+
+
+def test_the_lock_needs_no_room(tmp_path: Path) -> None:
+    """Binds are healed where no file can be made: nothing but the directory is locked."""
+    file = DetachedFile(tmp_path, "boot")
+    with file.locked():
+        command = ["flock", "--nonblock", str(tmp_path), "true"]
+        assert subprocess.run(command, check=False).returncode == 1
+    assert os.listdir(tmp_path) == []
+
+
 def outcome(state: State, action: Action, target: str = "/proc/stat", reason: str = "") -> Outcome:
     """Describe one bind in a docker container."""
     return Outcome(Name(f"/docker/{ID}", ID, "docker"), 42, target, state, action, reason)

@@ -35,6 +35,7 @@ _SERVER = ServerStatus(
     failed=0,
     ledger_bytes=10_000,
     unkept_ledgers=3,
+    lost_reads=7,
 )
 _REPLACEMENTS = tuple(Replacement(_NOW - 60 * n, f"reason {n}", 0.21) for n in range(7, 0, -1))
 _STATE = RunState(

@@ -1,0 +1,156 @@
+"""What readers are in the middle of, one small file each, within a budget: for the server after this one.
+
+A reader that takes several reads for one file, and stops in between, can do so with as many files as it has
+descriptors. So there is a bound for all of them together, and the bound is shared: when there is no room, the
+container that takes the most loses what it has kept longest. Whose content is lost, and whose server is
+replaced before they have read on, see two states of the file; nobody sees another's.
+"""
+
+import contextlib
+import logging
+import os
+from collections import OrderedDict
+from collections.abc import Hashable
+from pathlib import Path
+from typing import Final
+
+from pylxcfs.rundir.files import replace_file
+
+_log = logging.getLogger(__name__)
+#: Of all files together, in whole blocks: room for 500 readers in the middle of a file.
+BUDGET_BYTES: Final = 2 << 20
+#: A file takes whole pages of a tmpfs.
+_BLOCK: Final = 4096
+_HANDLE_DIGITS: Final = 16
+
+
+class KeptReads:
+    """The files, by handle. Owned by one thread; the properties may be read by any."""
+
+    def __init__(self, directory: Path, budget_bytes: int = BUDGET_BYTES) -> None:
+        """Keep them in `directory`, which need not exist yet and is not looked at before the first use."""
+        self._directory = directory
+        self._budget = budget_bytes
+        #: Whose each is; None: an earlier server's.
+        self._owners: dict[int, Hashable] = {}
+        #: What each takes, by owner, the one kept longest first.
+        self._sizes: dict[Hashable, OrderedDict[int, int]] = {}
+        self._held = 0
+        self._lost = 0
+        self._is_adopted = False
+        self._complained = False
+
+    @property
+    def held_bytes(self) -> int:
+        """How much of the runtime directory they take."""
+        return self._held
+
+    @property
+    def lost(self) -> int:
+        """How many reads could not be kept, or had to make way, since the server began."""
+        return self._lost
+
+    def keep(self, handle: int, content: bytes, owner: Hashable) -> None:
+        """Replace what is kept for a handle; costs no more than consistency if that cannot be done.
+
+        Never raises; a failure is logged once.
+        """
+        self._adopt()
+        # What was kept before stays until it is replaced: the server may die at any moment.
+        if handle in self._owners:
+            self._forget(handle)
+        size = max(1, -(-len(content) // _BLOCK)) * _BLOCK
+        if size > self._budget:
+            self._fail(handle)
+            return
+        while self._held + size > self._budget:
+            self._make_way()
+        try:
+            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            replace_file(self._path(handle), content, most=size)
+        except OSError as error:
+            self._fail(handle)
+            if not self._complained:
+                _log.warning("who reads while a server is replaced may see two states: %s", error)
+            self._complained = True
+        else:
+            self._note(handle, size, owner)
+
+    def take(self, handle: int, owner: Hashable) -> bytes | None:
+        """Return what an earlier server has kept for a handle, and keep it from now on for `owner`."""
+        self._adopt()
+        if handle not in self._owners:
+            return None
+        try:
+            content = self._path(handle).read_bytes()
+        except OSError:
+            return None
+        size = self._forget(handle)
+        self._note(handle, size, owner)
+        return content
+
+    def drop(self, handle: int) -> None:
+        """Forget what is kept for a handle, if anything is."""
+        self._adopt()
+        if handle in self._owners:
+            self._forget(handle)
+            self._remove(self._path(handle))
+
+    def clear(self) -> None:
+        """Forget everything: the mount is new, and nobody has a file open."""
+        self._adopt()
+        for handle in list(self._owners):
+            self.drop(handle)
+
+    def _adopt(self) -> None:
+        """Count what an earlier server has left, once; remove what is beyond the budget, or no read."""
+        if self._is_adopted:
+            return
+        self._is_adopted = True
+        with contextlib.suppress(OSError), os.scandir(self._directory) as entries:
+            for entry in entries:
+                handle = _handle_of(entry.name)
+                size = entry.stat(follow_symlinks=False).st_blocks * 512
+                if handle is None or self._held + size > self._budget:
+                    self._remove(Path(entry.path))
+                else:
+                    self._note(handle, size, None)
+
+    def _fail(self, handle: int) -> None:
+        self._lost += 1
+        self._remove(self._path(handle))
+
+    def _make_way(self) -> None:
+        """Drop what was kept longest of the owner that takes the most."""
+        owner = max(self._sizes, key=lambda each: sum(self._sizes[each].values()))
+        self._lost += 1
+        self.drop(next(iter(self._sizes[owner])))
+
+    def _note(self, handle: int, size: int, owner: Hashable) -> None:
+        self._owners[handle] = owner
+        self._sizes.setdefault(owner, OrderedDict())[handle] = size
+        self._held += size
+
+    def _forget(self, handle: int) -> int:
+        owner = self._owners.pop(handle)
+        size = self._sizes[owner].pop(handle)
+        if not self._sizes[owner]:
+            del self._sizes[owner]
+        self._held -= size
+        return size
+
+    def _path(self, handle: int) -> Path:
+        return self._directory / f"{handle:0{_HANDLE_DIGITS}x}"
+
+    @staticmethod
+    def _remove(path: Path) -> None:
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
+
+
+def _handle_of(name: str) -> int | None:
+    """Return the handle that a file is named after; None for the rest of a server that died in the middle."""
+    with contextlib.suppress(ValueError):
+        if len(name) == _HANDLE_DIGITS:
+            return int(name, 16)
+    return None
