@@ -134,13 +134,14 @@ class LayoutReader:
         return reader
 
 
-def open_layout(
+def open_layout(  # noqa: PLR0913 - one for each thing that it is put together of
     hierarchies: Iterable[Hierarchy],
     own: CgroupPaths,
     max_open: int,
     stats: CgroupStats | None = None,
     *,
     memory_high: bool = False,
+    make_files: type[CgroupFiles] = CgroupFiles,
 ) -> LayoutReader:
     """Open the hierarchies; `own` are our own cgroups, to find where our namespace is below a mount.
 
@@ -148,7 +149,7 @@ def open_layout(
     """
     usable = [hierarchy for hierarchy in hierarchies if _can_be_opened(hierarchy)]
     mounts = {name: hierarchy for hierarchy in usable for name in hierarchy.names}
-    files = CgroupFiles(
+    files = make_files(
         {name: hierarchy.mount_point for name, hierarchy in mounts.items()},
         max_open,
         {name: _mount_root(hierarchy, name, own) for name, hierarchy in mounts.items()},

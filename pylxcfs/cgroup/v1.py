@@ -87,6 +87,19 @@ _IO_FILES: Final = (
 )
 
 
+#: What the formulas of memory and swap call inputs, over ``FILE:KEY`` (see `V1Reader.memory`).
+MEMORY_ORIGINS: Final[Mapping[str, str]] = {
+    "limit": "memory.stat:hierarchical_memory_limit",
+    "current": "memory.usage_in_bytes",
+    "swap_limit": "memory.stat:hierarchical_memsw_limit - memory.stat:hierarchical_memory_limit",
+    "swap_current": "memory.stat:total_swap + memory.stat:total_swapcached",
+    "swap_accounted": "memory.stat:hierarchical_memsw_limit",
+    "levels": "memory.limit_in_bytes, memory.usage_in_bytes, memory.stat:total_active_file, "
+    "memory.stat:total_inactive_file",
+    "swap_levels": "memory.memsw.limit_in_bytes, memory.limit_in_bytes, memory.stat:total_swap, "
+    "memory.stat:total_swapcached",
+    **{f"stat.{name}": f"memory.stat:{key.decode()}" for name, key in _MEMORY_STAT.items()},
+}
 #: Of memory, and of swap.
 _Levels = tuple[tuple[MemoryLevel, ...], tuple[SwapLevel, ...]]
 

@@ -45,6 +45,21 @@ _MEMORY_STAT: Final = tuple((field.name, field.name.encode()) for field in field
 _RECLAIMABLE: Final = (b"active_file", b"inactive_file", b"slab_reclaimable")
 
 
+#: What the formulas of memory and swap call inputs, over ``FILE:KEY`` (see `V2Reader.memory`); a minimum is
+#: that over the container's cgroup and all above it.
+MEMORY_ORIGINS: Final[Mapping[str, str]] = {
+    "limit": "min(memory.max)",
+    "current": "memory.current",
+    "swap_limit": "min(memory.swap.max)",
+    "swap_current": "memory.swap.current",
+    "swap_accounted": "memory.swap.max",
+    "levels": "memory.max, memory.current, memory.stat:active_file, memory.stat:inactive_file, "
+    "memory.stat:slab_reclaimable",
+    "swap_levels": "memory.swap.max, memory.swap.current",
+    **{f"stat.{name}": f"memory.stat:{key.decode()}" for name, key in _MEMORY_STAT},
+}
+
+
 class V2Reader:
     """`CgroupReader` over the unified hierarchy.
 

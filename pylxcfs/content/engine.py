@@ -84,27 +84,38 @@ class Engine:
         return not owner.path or self._files.any_exists(CgroupPaths.of({owner.hierarchy: owner.path}))
 
 
-def assemble(
+def assemble(  # noqa: PLR0913 - one for each thing that it is put together of
     view: ViewConfig,
     proc_root: Path = Path("/proc"),
     sys_root: Path = Path("/sys"),
     ledgers: Path | None = None,
+    *,
+    make_files: type[CgroupFiles] = CgroupFiles,
+    make_host: type[HostReader] = HostReader,
 ) -> Engine:
     """Build the engine for this host; CPU counters go on from `ledgers` and are kept there.
 
-    Raises StartupError where the host's cgroups cannot be used.
+    `make_files` and `make_host` read the kernel's files. Raises StartupError where the host's cgroups cannot
+    be used.
     """
     try:
         hierarchies = find_hierarchies(parse_mountinfo((proc_root / "self/mountinfo").read_bytes()))
         own = parse_membership("/proc/self/cgroup", (proc_root / "self/cgroup").read_bytes())
         stats = _open_cgroup_stats()
-        reader = open_layout(hierarchies, own, _file_budget(), stats, memory_high=view.memory_high)
+        reader = open_layout(
+            hierarchies,
+            own,
+            _file_budget(),
+            stats,
+            memory_high=view.memory_high,
+            make_files=make_files,
+        )
         if not reader.controllers:
             raise StartupError(
                 f"no cgroup controller of {', '.join(c.value for c in _CONTROLLERS)} is mounted, "
                 "neither v1 nor v2: nothing could be told about any container"
             )
-        host = HostReader(proc_root, sys_root)
+        host = make_host(proc_root, sys_root)
         cpu_tree = HostTree(sys_root / "devices/system/cpu")
     except OSError as error:
         raise StartupError(f"cannot read {error.filename}: {error.strerror}") from error

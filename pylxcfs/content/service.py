@@ -25,8 +25,8 @@ from pylxcfs.containers.resolver import Resolver
 from pylxcfs.content.counters import FileCounters
 from pylxcfs.content.viewbuilder import ViewBuilder
 from pylxcfs.procfiles.table import CPUINFO, CPUINFO_LINUX32, CPUS_PRESENT, Fallback, VirtualFile
-from pylxcfs.view.host import HostReader
-from pylxcfs.view.resources import NOTHING_USED
+from pylxcfs.view.host import HostReader, HostSnapshot
+from pylxcfs.view.resources import NOTHING_USED, ResourceView
 
 _log = logging.getLogger(__name__)
 _MAX_CACHED: Final = 8192
@@ -141,6 +141,26 @@ class ContentService:
         while self._cache and next(iter(self._cache.values()))[0] <= now:
             self._cache.popitem(last=False)
 
+    def is_hosts(self, file: VirtualFile, container: Container) -> bool:
+        """Tell whether a process of the host has no cgroup of its own for `file`, so that it is shown its."""
+        return container.in_host_pid_namespace and self._is_at_root(file, container)
+
+    def look(self, file: VirtualFile, container: Container) -> tuple[ResourceView, HostSnapshot]:
+        """Return what `file` is rendered from; raises CgroupError where the cgroup cannot answer."""
+        if self._is_at_root(file, container):
+            raise ControllerUnavailable("the container is in the root cgroup")
+        host = self._host.snapshot(
+            file.host_files,
+            as_linux32=file.as_linux32,
+            boottime_offset_usec=file.boottime_offset_usec,
+        )
+        return self._builder.build(container, file, host), host
+
+    def _is_at_root(self, file: VirtualFile, container: Container) -> bool:
+        return bool(file.controllers) and all(
+            self._reader.at_root(container.paths, controller) for controller in file.controllers
+        )
+
     def _open(self, file: VirtualFile, pid: int, counters: FileCounters) -> tuple[Container | None, bytes]:
         # Who asks is found out in the host view too: what stays open outlasts it.
         container = self._resolver.resolve(pid)
@@ -176,20 +196,10 @@ class ContentService:
         return content
 
     def _render(self, file: VirtualFile, container: Container | None) -> bytes:
-        if container is None:
+        if container is None or self.is_hosts(file, container):
             return self._read_host(file)
-        if file.controllers and all(self._reader.at_root(container.paths, c) for c in file.controllers):
-            # No cgroup of its own: a host process shares the host's; a container has no answer.
-            if container.in_host_pid_namespace:
-                return self._read_host(file)
-            return self._fall_back(file, ControllerUnavailable("the container is in the root cgroup"))
         try:
-            host = self._host.snapshot(
-                file.host_files,
-                as_linux32=file.as_linux32,
-                boottime_offset_usec=file.boottime_offset_usec,
-            )
-            return file.render(self._builder.build(container, file, host), host)
+            return file.render(*self.look(file, container))
         except CgroupGone:
             raise
         except CgroupError as error:

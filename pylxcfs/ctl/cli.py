@@ -12,6 +12,7 @@ from pylxcfs.ctl import (
     detach,
     docker_args,
     doctor,
+    explain,
     inject,
     install_runtime,
     probe,
@@ -24,6 +25,7 @@ from pylxcfs.errors import StartupError
 
 _COMMANDS: Final = {
     "show": (show, "print a file as a process or container would see it"),
+    "explain": (explain, "tell where each number of a file comes from, for a process or container"),
     "status": (status, "tell what runs, since when, and what it has done"),
     "doctor": (doctor, "look for what is wrong, and say what to do about it"),
     "docker-args": (docker_args, "print the options of docker run that bind our files into a container"),

@@ -11,14 +11,16 @@ architecture writes the file in its own way (arch/*/kernel):
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
+from pylxcfs.procfiles.field import CPU_FILES, Field, Part, Rule
 from pylxcfs.view.host import HostSnapshot
 from pylxcfs.view.resources import ResourceView
 
 _PARAGRAPH: Final = re.compile(rb"(?:processor|cpu number)[\t ]*: *(\d{1,9})\b")
 _LINE: Final = re.compile(rb"^processor(?:[\t ]*: *(\d{1,9})|[\t ]+(\d{1,9}):.*)(?:\n|\Z)", re.MULTILINE)
+_NAMED: Final = re.compile(rb"^processor(?:[\t ]*: *(\d{1,9})|[\t ]+(\d{1,9}):)", re.MULTILINE)
 _COUNT: Final = re.compile(rb"^(# processors *: )\d+", re.MULTILINE)
 
 
@@ -41,6 +43,25 @@ def render(view: ResourceView, host: HostSnapshot) -> bytes:
     text = b"\n\n".join(kept)
     # Where the last processor is hidden and nothing follows it, its line's end went with it.
     return text if not text or text.endswith(b"\n") else text + b"\n"
+
+
+FIELDS: Final = {
+    "processor": Field(
+        Rule.COMPUTED,
+        "the visible CPUs: the effective cpuset, cut to as many as the quota is worth",
+        "first max(1, ceil(quota / period)) of (cpuset and online)",
+        CPU_FILES,
+    ),
+    "other lines": Field(Rule.HOST_WIDE, "properties of the processors that are visible, and of the machine"),
+}
+
+
+def split(text: bytes) -> Iterator[Part]:
+    """Yield which processors are named, and how many lines there are besides."""
+    numbers = [match[1] or match[2] for match in _NAMED.finditer(text)]
+    yield Part("processor", b" ".join(numbers).decode(), FIELDS["processor"])
+    others = sum(bool(line) for line in text.split(b"\n")) - len(numbers)
+    yield Part("other lines", str(others), FIELDS["other lines"])
 
 
 def _numbered(found: re.Match[bytes], number: int) -> bytes:

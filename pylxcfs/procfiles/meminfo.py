@@ -4,114 +4,139 @@ The host's own text is rewritten line by line, so order, width and unit are this
 exactly one of three sets; a field in none is newer than this program, see `classify`.
 """
 
-from collections.abc import Callable, Mapping
-from enum import Enum
+from collections.abc import Iterator, Mapping
 from operator import attrgetter
 from typing import Final
 
+from pylxcfs.procfiles.field import Field, Part, Rule
+from pylxcfs.view.formula import terms_of
 from pylxcfs.view.host import HostSnapshot
 from pylxcfs.view.memory import MemoryView
 from pylxcfs.view.resources import ResourceView
 
 _UNIT: Final = b" kB"
 
-#: Field → bytes, or the number of pages where the field has no unit.
-COMPUTED: Final[Mapping[bytes, Callable[[MemoryView], int]]] = {
-    b"MemTotal": attrgetter("total"),
-    b"MemFree": attrgetter("free"),
-    b"MemAvailable": attrgetter("available"),
-    b"Cached": attrgetter("cached"),
-    b"SwapCached": attrgetter("swapcached"),
-    b"Active": attrgetter("active"),
-    b"Inactive": attrgetter("inactive"),
-    b"Active(anon)": attrgetter("active_anon"),
-    b"Inactive(anon)": attrgetter("inactive_anon"),
-    b"Active(file)": attrgetter("active_file"),
-    b"Inactive(file)": attrgetter("inactive_file"),
-    b"Unevictable": attrgetter("unevictable"),
-    b"SwapTotal": attrgetter("swap_total"),
-    b"SwapFree": attrgetter("swap_free"),
-    b"Dirty": attrgetter("dirty"),
-    b"Writeback": attrgetter("writeback"),
-    b"AnonPages": attrgetter("anon"),
-    b"Mapped": attrgetter("mapped"),
-    b"Shmem": attrgetter("shmem"),
+#: Field → the term of `MemoryView` that it shows: bytes, or a number of pages where the field has no unit.
+COMPUTED: Final[Mapping[bytes, str]] = {
+    b"MemTotal": "total",
+    b"MemFree": "free",
+    b"MemAvailable": "available",
+    b"Cached": "cached",
+    b"SwapCached": "swapcached",
+    b"Active": "active",
+    b"Inactive": "inactive",
+    b"Active(anon)": "active_anon",
+    b"Inactive(anon)": "inactive_anon",
+    b"Active(file)": "active_file",
+    b"Inactive(file)": "inactive_file",
+    b"Unevictable": "unevictable",
+    b"SwapTotal": "swap_total",
+    b"SwapFree": "swap_free",
+    b"Dirty": "dirty",
+    b"Writeback": "writeback",
+    b"AnonPages": "anon",
+    b"Mapped": "mapped",
+    b"Shmem": "shmem",
     # The kernel adds the drivers' reclaimable memory to SReclaimable here; nobody counts that per cgroup.
-    b"KReclaimable": attrgetter("slab_reclaimable"),
-    b"Slab": attrgetter("slab"),
-    b"SReclaimable": attrgetter("slab_reclaimable"),
-    b"SUnreclaim": attrgetter("slab_unreclaimable"),
-    b"AnonHugePages": attrgetter("anon_thp"),
-    b"ShmemHugePages": attrgetter("shmem_thp"),
-    b"FileHugePages": attrgetter("file_thp"),
-    b"KernelStack": attrgetter("kernel_stack"),
-    b"PageTables": attrgetter("pagetables"),
-    b"SecPageTables": attrgetter("sec_pagetables"),
-    b"Percpu": attrgetter("percpu"),
-    b"Zswap": attrgetter("zswap"),
-    b"Zswapped": attrgetter("zswapped"),
-    b"CommitLimit": attrgetter("commit_limit"),
-    b"VmallocUsed": attrgetter("vmalloc"),
-    b"HugePages_Total": attrgetter("huge_pages.total"),
-    b"HugePages_Free": attrgetter("huge_pages.free"),
-    b"HugePages_Rsvd": attrgetter("huge_pages.reserved"),
-    b"HugePages_Surp": attrgetter("huge_pages.surplus"),
-    b"Hugetlb": attrgetter("hugetlb"),
+    b"KReclaimable": "slab_reclaimable",
+    b"Slab": "slab",
+    b"SReclaimable": "slab_reclaimable",
+    b"SUnreclaim": "slab_unreclaimable",
+    b"AnonHugePages": "anon_thp",
+    b"ShmemHugePages": "shmem_thp",
+    b"FileHugePages": "file_thp",
+    b"KernelStack": "kernel_stack",
+    b"PageTables": "pagetables",
+    b"SecPageTables": "sec_pagetables",
+    b"Percpu": "percpu",
+    b"Zswap": "zswap",
+    b"Zswapped": "zswapped",
+    b"CommitLimit": "commit_limit",
+    b"VmallocUsed": "vmalloc",
+    b"HugePages_Total": "huge_total",
+    b"HugePages_Free": "huge_free",
+    b"HugePages_Rsvd": "huge_reserved",
+    b"HugePages_Surp": "huge_surplus",
+    b"Hugetlb": "hugetlb",
 }
 
-#: No cgroup file answers these, and the host's value would tell of the host.
-ZEROED: Final = frozenset(
-    {
-        b"Buffers",  # memory.stat counts block device buffers as file (cgroup-v2.rst).
-        b"Mlocked",
-        b"HighTotal",
-        b"HighFree",
-        b"LowTotal",
-        b"LowFree",
-        b"MmapCopy",
-        b"ShadowCallStack",
-        b"Quicklists",
-        b"NFS_Unstable",
-        b"Bounce",
-        b"WritebackTmp",
-        b"Committed_AS",
-        b"VmallocChunk",
-        b"EarlyMemtestBad",
-        b"HardwareCorrupted",
-        b"ShmemPmdMapped",
-        b"FilePmdMapped",
-        b"CmaTotal",
-        b"CmaFree",
-        b"Unaccepted",
-        b"Balloon",
-        b"GPUActive",
-        b"GPUReclaim",
-        b"DirectMap4k",
-        b"DirectMap64k",
-        b"DirectMap1M",
-        b"DirectMap2M",
-        b"DirectMap4M",
-        b"DirectMap1G",
-        b"DirectMap2G",
-    }
-)
+_UNCOUNTED: Final = "no cgroup counts it, and the host's value would tell of the host"
+#: Field → why it reads 0.
+ZEROED: Final[Mapping[bytes, str]] = {
+    b"Buffers": "memory.stat counts buffers of block devices as file (cgroup-v2.rst)",
+    **dict.fromkeys(
+        (
+            b"Mlocked",
+            b"HighTotal",
+            b"HighFree",
+            b"LowTotal",
+            b"LowFree",
+            b"MmapCopy",
+            b"ShadowCallStack",
+            b"Quicklists",
+            b"NFS_Unstable",
+            b"Bounce",
+            b"WritebackTmp",
+            b"Committed_AS",
+            b"VmallocChunk",
+            b"EarlyMemtestBad",
+            b"HardwareCorrupted",
+            b"ShmemPmdMapped",
+            b"FilePmdMapped",
+            b"CmaTotal",
+            b"CmaFree",
+            b"Unaccepted",
+            b"Balloon",
+            b"GPUActive",
+            b"GPUReclaim",
+            b"DirectMap4k",
+            b"DirectMap64k",
+            b"DirectMap1M",
+            b"DirectMap2M",
+            b"DirectMap4M",
+            b"DirectMap1G",
+            b"DirectMap2G",
+        ),
+        _UNCOUNTED,
+    ),
+}
 
 #: Properties of the processor and its address space, the same for everybody on this machine.
-HOST_WIDE: Final = frozenset({b"VmallocTotal", b"Hugepagesize"})
+HOST_WIDE: Final[Mapping[bytes, str]] = {
+    b"VmallocTotal": "the size of a part of the kernel's address space",
+    b"Hugepagesize": "the size of a huge page",
+}
+_GETTERS: Final = {name: attrgetter(term) for name, term in COMPUTED.items()}
+_TERMS: Final = terms_of(MemoryView)
 
 
-class Answer(Enum):
-    """Where a field's number comes from."""
-
-    COMPUTED = "computed"
-    ZEROED = "zeroed"
-    HOST_WIDE = "host-wide"
-
-
-def classify(name: bytes) -> frozenset[Answer]:
+def classify(name: bytes) -> frozenset[Rule]:
     """Return the sets that hold field `name`; it should be exactly one."""
-    holds = {Answer.COMPUTED: COMPUTED, Answer.ZEROED: ZEROED, Answer.HOST_WIDE: HOST_WIDE}
-    return frozenset(answer for answer, names in holds.items() if name in names)
+    holds = {Rule.COMPUTED: COMPUTED, Rule.ZERO: ZEROED, Rule.HOST_WIDE: HOST_WIDE}
+    return frozenset(rule for rule, names in holds.items() if name in names)
+
+
+def describe(name: bytes, *, has_unit: bool) -> Field:
+    """Return how the field `name` is made; one that is not known is 0 if it is an amount of memory."""
+    if name in COMPUTED:
+        term = _TERMS[COMPUTED[name]]
+        return Field(Rule.COMPUTED, term.words, term.formula, term=term.name)
+    if name in ZEROED:
+        return Field(Rule.ZERO, ZEROED[name])
+    if name in HOST_WIDE:
+        return Field(Rule.HOST_WIDE, HOST_WIDE[name])
+    if has_unit:
+        return Field(Rule.ZERO, "not known to this version, and an amount of memory")
+    return Field(Rule.HOST_WIDE, "not known to this version, and no amount of memory")
+
+
+def split(text: bytes) -> Iterator[Part]:
+    """Yield the fields of a meminfo."""
+    for line in text.split(b"\n"):
+        name, colon, cell = line.partition(b":")
+        if colon:
+            field = describe(name, has_unit=cell.endswith(_UNIT))
+            yield Part(name.decode(errors="replace"), cell.strip().decode(errors="replace"), field)
 
 
 def render(view: ResourceView, host: HostSnapshot) -> bytes:
@@ -121,7 +146,7 @@ def render(view: ResourceView, host: HostSnapshot) -> bytes:
     for line in host.meminfo.split(b"\n"):
         name, _, cell = line.partition(b":")
         has_unit = cell.endswith(_UNIT)
-        compute = COMPUTED.get(name)
+        compute = _GETTERS.get(name)
         if compute is not None:
             value = compute(memory)
         elif name in HOST_WIDE or not (has_unit or name in ZEROED):

@@ -5,12 +5,19 @@ Zeros where the cgroup has no such file, in the lines that this kernel has: befo
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
+from pylxcfs.procfiles.field import Field, Part, Rule
 from pylxcfs.view.host import HostSnapshot
 from pylxcfs.view.resources import ResourceView
 
+_FIELD: Final = Field(
+    Rule.COMPUTED,
+    "what the kernel wrote for the container's cgroup; 0 where that has no such file (cgroup v1)",
+    "the same word of the cgroup's pressure file",
+    ("*.pressure",),
+)
 _VALUE: Final = re.compile(rb"=\d+(\.\d+)?")
 
 
@@ -21,6 +28,15 @@ def _renderer(host_text: Callable[[HostSnapshot], bytes]) -> Callable[[ResourceV
         return view.pressure or _VALUE.sub(_zero, host_text(host))
 
     return render
+
+
+def split(text: bytes) -> Iterator[Part]:
+    """Yield each average and total: ``some avg10``."""
+    for line in text.decode(errors="replace").split("\n"):
+        name, *pairs = line.split() or [""]
+        for pair in pairs:
+            key, _, value = pair.partition("=")
+            yield Part(f"{name} {key}", value, _FIELD)
 
 
 def _zero(value: re.Match[bytes]) -> bytes:

@@ -1,6 +1,6 @@
 """The table of all virtual files: lookup, listing, views and fallbacks are derived from it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final
@@ -19,11 +19,13 @@ from pylxcfs.procfiles import (
     uptime,
 )
 from pylxcfs.procfiles.binds import CPU_DIRECTORY
+from pylxcfs.procfiles.field import Part
 from pylxcfs.view.host import HUGE_POOLS, ONLINE, HostSnapshot
 from pylxcfs.view.resources import ResourceView
 
 #: Pure: container and host in, the whole file out.
 Renderer = Callable[[ResourceView, HostSnapshot], bytes]
+Splitter = Callable[[bytes], Iterator[Part]]
 
 _CPU: Final = frozenset({Controller.CPU, Controller.CPUSET})
 _MEMORY: Final = frozenset({Controller.MEMORY})
@@ -48,6 +50,8 @@ class VirtualFile:
     #: Below the mount point.
     path: str
     render: Renderer
+    #: Takes its text apart into fields, each with how it is made.
+    split: Splitter
     #: Host files that have to be read into the `HostSnapshot`, for the renderer or for the view.
     host_files: tuple[str, ...]
     controllers: frozenset[Controller]
@@ -74,6 +78,7 @@ class VirtualFile:
 CPUINFO: Final = VirtualFile(
     path="proc/cpuinfo",
     render=cpuinfo.render,
+    split=cpuinfo.split,
     host_files=("cpuinfo", ONLINE),
     controllers=_CPU,
     fallback=Fallback.HOST,
@@ -88,6 +93,7 @@ CPUINFO_LINUX32: Final = replace(CPUINFO, as_linux32=True)
 CPUS_PRESENT: Final = VirtualFile(
     path=f"{CPU_DIRECTORY}/present",
     render=cpulists.render_visible,
+    split=cpulists.split_visible,
     host_files=(ONLINE,),
     controllers=_CPU,
     fallback=Fallback.HOST,
@@ -102,6 +108,7 @@ def _pressure(resource: Pressure, render: Renderer, description: str) -> Virtual
     return VirtualFile(
         path=f"proc/{file}",
         render=render,
+        split=pressure.split,
         host_files=(file,),
         controllers=_PRESSURE,
         fallback=Fallback.EMPTY,
@@ -116,6 +123,7 @@ VIRTUAL_FILES: Final = (
     VirtualFile(
         path="proc/diskstats",
         render=diskstats.render,
+        split=diskstats.split,
         host_files=("diskstats",),
         controllers=_IO,
         fallback=Fallback.EMPTY,
@@ -125,6 +133,7 @@ VIRTUAL_FILES: Final = (
     VirtualFile(
         path="proc/loadavg",
         render=loadavg.render,
+        split=loadavg.split,
         host_files=("loadavg",),
         controllers=frozenset(),
         fallback=Fallback.HOST,
@@ -135,6 +144,7 @@ VIRTUAL_FILES: Final = (
     VirtualFile(
         path="proc/meminfo",
         render=meminfo.render,
+        split=meminfo.split,
         host_files=("meminfo", HUGE_POOLS),
         controllers=_MEMORY,
         fallback=Fallback.HOST,
@@ -152,6 +162,7 @@ VIRTUAL_FILES: Final = (
     VirtualFile(
         path="proc/slabinfo",
         render=slabinfo.render,
+        split=slabinfo.split,
         host_files=(),
         controllers=frozenset({Controller.SLAB}),
         fallback=Fallback.EMPTY,
@@ -162,6 +173,7 @@ VIRTUAL_FILES: Final = (
     VirtualFile(
         path="proc/stat",
         render=stat.render,
+        split=stat.split,
         host_files=("stat", ONLINE),
         controllers=_CPU,
         fallback=Fallback.HOST,
@@ -174,6 +186,7 @@ VIRTUAL_FILES: Final = (
     VirtualFile(
         path="proc/swaps",
         render=swaps.render,
+        split=swaps.split,
         # The view's totals come from the host's meminfo.
         host_files=("meminfo", "swaps"),
         controllers=_MEMORY,
@@ -184,6 +197,7 @@ VIRTUAL_FILES: Final = (
     VirtualFile(
         path="proc/uptime",
         render=uptime.render,
+        split=uptime.split,
         host_files=(ONLINE,),
         controllers=_CPU,
         fallback=Fallback.HOST,
@@ -195,6 +209,7 @@ VIRTUAL_FILES: Final = (
     VirtualFile(
         path=f"{CPU_DIRECTORY}/enabled",
         render=cpulists.render_visible,
+        split=cpulists.split_visible,
         host_files=(ONLINE,),
         controllers=_CPU,
         fallback=Fallback.HOST,
@@ -204,6 +219,7 @@ VIRTUAL_FILES: Final = (
     VirtualFile(
         path=f"{CPU_DIRECTORY}/offline",
         render=cpulists.render_none,
+        split=cpulists.split_none,
         host_files=(ONLINE,),
         controllers=_CPU,
         fallback=Fallback.HOST,
@@ -213,6 +229,7 @@ VIRTUAL_FILES: Final = (
     VirtualFile(
         path=f"{CPU_DIRECTORY}/online",
         render=cpulists.render_visible,
+        split=cpulists.split_visible,
         host_files=(ONLINE,),
         controllers=_CPU,
         fallback=Fallback.HOST,
@@ -222,6 +239,7 @@ VIRTUAL_FILES: Final = (
     VirtualFile(
         path=f"{CPU_DIRECTORY}/possible",
         render=cpulists.render_visible,
+        split=cpulists.split_visible,
         host_files=(ONLINE,),
         controllers=_CPU,
         fallback=Fallback.HOST,

@@ -69,14 +69,13 @@ def names_in(text: str) -> tuple[str, ...]:
         for node in ast.walk(tree)
         if isinstance(node, ast.comprehension) and isinstance(node.target, ast.Name)
     }
-    found: dict[str, tuple[int, int]] = {}
-    inside = set()
+    names = []
+    spaces = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-            inside.add(id(node.value))
+            spaces.add(id(node.value))
             if node.value.id not in bound:
-                found.setdefault(f"{node.value.id}.{node.attr}", (node.lineno, node.col_offset))
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Name) and id(node) not in called | inside and node.id not in bound:
-            found.setdefault(node.id, (node.lineno, node.col_offset))
-    return tuple(sorted(found, key=lambda name: found[name]))
+                names.append((node.col_offset, f"{node.value.id}.{node.attr}"))
+        elif isinstance(node, ast.Name) and id(node) not in called | spaces and node.id not in bound:
+            names.append((node.col_offset, node.id))
+    return tuple(dict.fromkeys(name for _, name in sorted(names)))

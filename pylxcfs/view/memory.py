@@ -244,6 +244,30 @@ class MemoryView:
         return _within(self.stats.stat.vmalloc, self.usage)
 
     @property
+    @formula("huge_pages.total")
+    def huge_total(self) -> int:
+        """Huge pages of the default size that it may use: its limit in pages, at most the host's pool."""
+        return self.huge_pages.total
+
+    @property
+    @formula("huge_pages.free")
+    def huge_free(self) -> int:
+        """Of those, what it has not taken, at most what is free on the host or promised to it."""
+        return self.huge_pages.free
+
+    @property
+    @formula("huge_pages.reserved")
+    def huge_reserved(self) -> int:
+        """Huge pages that are promised to it and not taken yet."""
+        return self.huge_pages.reserved
+
+    @property
+    @formula("huge_pages.surplus")
+    def huge_surplus(self) -> int:
+        """Huge pages beyond the pool: they belong to the host, whoever uses them."""
+        return self.huge_pages.surplus
+
+    @property
     @formula("min(huge_pages.size_of_all, total)")
     def hugetlb(self) -> int:
         """Huge pages of all sizes. They are no part of a memory limit, and may be more than it."""
@@ -290,6 +314,12 @@ class MemoryView:
     def levels_swap_free(self) -> int | None:
         """The least that a cgroup above with a limit of swap has left of it; None without any."""
         return min((level.free for level in self.stats.swap_levels), default=None)
+
+    @property
+    @formula("swap_total - swap_free")
+    def swap_taken(self) -> int:
+        """Swap that is not to be had: its own, and what siblings have taken from a limit above."""
+        return self.swap_total - self.swap_free
 
     @property
     @formula("min(stat.swapcached, usage, swap_used)")

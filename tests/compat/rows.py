@@ -469,7 +469,7 @@ _STATISTICS: Final[dict[str, tuple[str | None, str | None]]] = {
 ROWS: Final = (
     Row(
         "proc/meminfo",
-        tuple(sorted(name.decode() for name in meminfo.ZEROED - _ZERO_IN_BOTH)),
+        tuple(sorted(name.decode() for name in meminfo.ZEROED.keys() - _ZERO_IN_BOTH)),
         BOTH,
         _host,
         _ours_zero,

@@ -258,6 +258,22 @@ def test_least_of_all_levels(unified: Facts, seed: int) -> None:
         assert min(expected) - BATCH_KIB <= shown[name] <= max(expected) + BATCH_KIB, name
 
 
+@pytest.mark.parametrize("machine", ["unified", "mixed"])
+def test_every_field_is_recomputed(machine: str, request: pytest.FixtureRequest) -> None:
+    """What `explain` says of every field gives its value, from the files that it names."""
+    facts = request.getfixturevalue(machine)["explained"]
+    least = {"proc/meminfo": 45, "proc/swaps": 2, "proc/stat": 10, "proc/uptime": 1, "proc/cpuinfo": 2}
+    counted = facts["counted"]
+    assert {} == {path: counted[path] for path, count in least.items() if counted[path] < count}
+    assert "from the kernel:" in facts["text"]
+
+
+def test_which_limit_won(unified: Facts) -> None:
+    """The ancestor's limit is smaller than the container's."""
+    bounds = {each["cgroup"]: (each["value"], each["won"]) for each in unified["explained"]["bounds"]}
+    assert {"/explained": (80 << 20, True), "/explained/own": (90 << 20, False)} == bounds
+
+
 def test_holder_beside_the_container(unified: Facts) -> None:
     """Where the top that it sees has controllers enabled, it goes to a group of its own below that."""
     assert {"problem": "", "membership": "0::/runtime/pylxcfs-holder\n"} == unified["holder"]

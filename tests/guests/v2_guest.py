@@ -208,6 +208,26 @@ def level_facts() -> dict[str, Any]:
     return facts
 
 
+def make_explained() -> Path:
+    """Make a group whose limits are smaller than the container's."""
+    controllers = "+memory +cpu +io"
+    return make(
+        V2 / "explained", memory__max=80 * MIB, memory__swap__max=9 * MIB, cgroup__subtree_control=controllers
+    )
+
+
+def explain_facts(*cgroups: Path) -> dict[str, Any]:
+    """How many fields of each file could be recomputed from what is said of them; all are checked."""
+    from tests.support.explaining import check_all, explain_all  # noqa: PLC0415 - after the daemon was started
+
+    container = Container(*cgroups)
+    container.ask("fill", "4")
+    documents, text = explain_all(container.pid)
+    container.end()
+    (total,) = (each for each in documents["proc/meminfo"]["fields"] if each["name"] == "MemTotal")
+    return {"counted": check_all(documents), "bounds": total["bounds"], "text": text}
+
+
 def invariant_facts() -> dict[str, Any]:
     """Every invariant, in every pass, under load and with limits that are changed at random.
 
@@ -322,6 +342,7 @@ def unified() -> dict[str, Any]:
         "late": late_facts(),
         "high": high_facts(),
         "levels": level_facts(),
+        "explained": explain_facts(make(make_explained() / "own", memory__max=90 * MIB)),
         "invariants": invariant_facts(),
         "holder": holder_facts(),
         "daemon": stop_daemon(daemon),
@@ -345,6 +366,7 @@ def mixed() -> dict[str, Any]:
     facts["cpu"] = cpu_facts(half / "cpuacct.usage_all", half, limited)
     facts["io"] = io_facts(limited)
     facts["load"] = load_facts(make(V1_CPU / "load"), make(V2 / "load"))
+    facts["explained"] = explain_facts(half, limited)
     facts["daemon"] = stop_daemon(daemon)
     return facts
 
