@@ -13,10 +13,12 @@ import pytest
 
 from tests.support.capabilities import needing
 from tests.support.cgroups import Cgroup, Limits, cgroup
+from tests.support.cgroups.place import room_for_groups
 from tests.support.checking import check_invariants
 from tests.support.container import Container, container
 from tests.support.daemon import Daemon, lxcfs, pylxcfs
 from tests.support.mounts import unmount_under
+from tests.support.network import Network
 from tests.support.operator import Site
 from tests.support.readings import meminfo
 from tests.support.session import Session
@@ -46,17 +48,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def session() -> Iterator[Session]:
-    """Mark this run, and at its very end fail if it left anything on the machine."""
+    """Mark this run; at its very end fail if it left anything on the machine, or has changed its network."""
+    network = Network.now()
     session = Session()
     yield session
     assert session.leftovers() == []
+    assert Network.now().changes(network) == []
 
 
 @pytest.fixture(scope="session")
 @needing("root", "namespaces", "fuse", "cgroups")
-def machine(session: Session) -> Session:
-    """Be here only where mounts and cgroups can be made (tests.support.requirements)."""
-    return session
+def machine(session: Session) -> Iterator[Session]:
+    """Be where mounts and cgroups can be made (tests.support.requirements), and have room for cgroups."""
+    with room_for_groups(session.token):
+        yield session
 
 
 @pytest.fixture(scope="session")

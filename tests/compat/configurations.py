@@ -57,9 +57,9 @@ CORNERS: Final = (
     Configuration("nothing"),
     Configuration("memory", Limits(memory=96 * MIB), use=Use(anonymous=8, shared=4, cached=4, locked=2)),
     Configuration("memory around", Limits(memory=160 * MIB), Limits(memory=80 * MIB), Use(shared=4)),
-    Configuration("swap", Limits(memory=20 * MIB, memory_and_swap=44 * MIB), use=Use(anonymous=20)),
+    Configuration("swap", Limits(memory=20 * MIB, swap=24 * MIB), use=Use(anonymous=20)),
     Configuration("swap without limit", Limits(memory=20 * MIB), use=Use(anonymous=24, reread=6)),
-    Configuration("no swap", Limits(memory=64 * MIB, memory_and_swap=64 * MIB), use=Use(dirty=6)),
+    Configuration("no swap", Limits(memory=64 * MIB, swap=0), use=Use(dirty=6)),
     Configuration("huge pages", Limits(memory=96 * MIB), use=Use(huge=8)),
     Configuration("second CPU", Limits(cpus="1"), use=Use(spent=0.1)),
     Configuration("both CPUs", Limits(cpus="0-1"), use=Use(busy=2, spent=0.1)),
@@ -77,7 +77,7 @@ AGED: Final = Configuration(
 #: Has less of everything than any host, and does some of everything.
 LIMITED: Final = Configuration(
     "limited",
-    Limits(memory=48 * MIB, memory_and_swap=72 * MIB, cpus="1", cpu_quota=0.5),
+    Limits(memory=48 * MIB, swap=24 * MIB, cpus="1", cpu_quota=0.5),
     use=Use(anonymous=8, locked=1, shared=2, cached=2, dirty=1, disk=2, spent=0.1),
 )
 
@@ -115,7 +115,7 @@ def _random(number: int) -> Configuration:
         quota = min(quota, quota_around)
     own = Limits(
         memory=memory,
-        memory_and_swap=None if memory is None or swap is None else memory + swap,
+        swap=swap,
         cpus=dice.choice((None, "0", "1", "0-1")),
         cpu_quota=quota,
     )

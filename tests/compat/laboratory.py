@@ -14,31 +14,28 @@ from typing import Any, Final
 
 import psutil
 
-from tests.compat.configurations import V1, Configuration, Use, fitting
+from tests.compat.configurations import V1, V2, Configuration, Use, fitting
 from tests.compat.fields import PARSERS, parse
 from tests.compat.sight import Container, Kernel, Options, Shown
 from tests.support.cgroups import Cgroup, cgroup
 from tests.support.container import Container as Running
 from tests.support.container import container
 from tests.support.daemon import lxcfs, pylxcfs
-from tests.support.unified import UnifiedCgroup
 from tests.support.waiting import wait_for
 
 _PROBE: Final = Path(__file__).with_name("probe.py")
 _numbers: Final = itertools.count()
-#: What the cgroup says of a file's numbers: controller, v1 names, v2 names.
-_MEMORY: Final = (
-    "memory",
-    ("memory.usage_in_bytes", "memory.memsw.usage_in_bytes", "memory.stat"),
-    ("memory.current", "memory.stat", "memory.swap.current"),
-)
-_CPU: Final = ("cpuacct", ("cpuacct.usage", "cpuacct.usage_all"), ("cpu.stat",))
-_IO: Final = (
-    "blkio",
-    ("blkio.throttle.io_service_bytes_recursive", "blkio.throttle.io_serviced_recursive"),
-    ("io.stat",),
-)
-_SOURCES: Final = {
+#: What the cgroup says of a file's numbers: by layout, controller and names.
+_MEMORY: Final = {
+    V1: ("memory", ("memory.usage_in_bytes", "memory.memsw.usage_in_bytes", "memory.stat")),
+    V2: ("memory", ("memory.current", "memory.stat", "memory.swap.current")),
+}
+_CPU: Final = {V1: ("cpuacct", ("cpuacct.usage", "cpuacct.usage_all")), V2: ("cpu", ("cpu.stat",))}
+_IO: Final = {
+    V1: ("io", ("blkio.throttle.io_service_bytes_recursive", "blkio.throttle.io_serviced_recursive")),
+    V2: ("io", ("io.stat",)),
+}
+_SOURCES: Final[Mapping[str, Mapping[str, tuple[str, tuple[str, ...]]]]] = {
     "proc/meminfo": _MEMORY,
     "proc/swaps": _MEMORY,
     "proc/stat": _CPU,
@@ -73,14 +70,15 @@ class Subject:
         self._configuration = configuration
         self._probe = probe
         self._process = psutil.Process(inside.init_pid)
-        v1 = laboratory.layout == V1
+        sources = {file: by_layout[laboratory.layout] for file, by_layout in _SOURCES.items()}
         self._kernel = {
-            file: {name: str(group.path(controller) / name) for name in (v1_names if v1 else v2_names)}
-            for file, (controller, v1_names, v2_names) in _SOURCES.items()
+            file: {name: str(group.path(controller) / name) for name in names}
+            for file, (controller, names) in sources.items()
         }
-        memory, *names = _MEMORY
+        memory, names = sources["proc/meminfo"]
         around = group.path(memory).parent
-        for name in (*names[0 if v1 else 1], "memory.limit_in_bytes" if v1 else "memory.max"):
+        limit = "memory.limit_in_bytes" if laboratory.layout == V1 else "memory.max"
+        for name in (*names, limit):
             for file in ("proc/meminfo", "proc/swaps"):
                 self._kernel[file][f"around {name}"] = str(around / name)
         # Read from here: inside, tasks of other pid namespaces have no number.
@@ -183,17 +181,15 @@ class Laboratory:
     def subject(self, configuration: Configuration) -> Iterator[Subject]:
         """Run a container as configured."""
         configuration = fitting(configuration, self.layout)
-        make = Cgroup if self.layout == V1 else UnifiedCgroup
         with (
             # lxcfs goes on with what it knows of a name, so none is used twice.
-            cgroup(f"{self.token}-{next(_numbers)}", configuration.around, make=make) as around,
-            cgroup("own", configuration.own, parent=around, make=make) as group,
+            cgroup(f"{self.token}-{next(_numbers)}", configuration.around) as around,
+            cgroup("own", configuration.own, parent=around) as group,
             container(self.host, group, files=()) as inside,
             inside.start(sys.executable, "-I", "-S", str(_PROBE)) as probe,
         ):
             assert probe.stdin is not None
-            if self.layout == V1:
-                around.count_requests(self.directory)
+            around.count_requests(self.directory)
             if configuration.background:
                 weight = {"cpu.shares": "2"} if self.layout == V1 else {"cpu.weight": "1"}
                 for file, value in weight.items():

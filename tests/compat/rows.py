@@ -273,9 +273,9 @@ def _swap_limit(sight: Sight) -> int:
         # Both are as large as can be where there is no limit.
         return min(_host_swap(sight), both - memory) if both < _UNLIMITED_KIB else _host_swap(sight)
     limits = sight.container.configuration.own
-    if limits.memory is None or limits.memory_and_swap is None:
+    if limits.swap is None:
         return _host_swap(sight)
-    return min(_host_swap(sight), limits.memory_and_swap - limits.memory >> 10)
+    return min(_host_swap(sight), limits.swap >> 10)
 
 
 #: What the host, or a group's per-CPU counts, may move by between two looks.

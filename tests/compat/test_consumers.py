@@ -24,7 +24,7 @@ from tests.support.waiting import wait_for
 pytestmark = pytest.mark.needs("two-cpus", "strace", "busybox", "htop", "java", "node", "tmux", "top")
 
 MEMORY: Final = 256 * MIB
-LIMITS: Final = Limits(memory=MEMORY, memory_and_swap=MEMORY, cpu_quota=1.0)
+LIMITS: Final = Limits(memory=MEMORY, swap=0, cpu_quota=1.0)
 PROGRAMS: Final = programs(sys.executable)
 PAGE: Final = REPOSITORY / "docs/consumers.md"
 _TABLE: Final = re.compile(r"^\| program \|.*?(?=^$)", re.MULTILINE | re.DOTALL)

@@ -12,7 +12,7 @@ from typing import Final
 import psutil
 import pytest
 
-from tests.support.cgroups import unified
+from tests.support.cgroups import find_layout
 from tests.support.checking import check_invariants
 from tests.support.container import FILES
 from tests.support.daemon import Daemon, lxcfs
@@ -293,5 +293,7 @@ def test_pressure_in_a_running_container(dockerd: Docker, daemon: Daemon) -> Non
         enter = ("nsenter", "--target", pid, "--mount")
         subprocess.run([*enter, "mount", "--bind", f"{served}/proc/pressure", "/proc/pressure"], check=True)
         shown = dockerd("exec", container, "cat", "/proc/pressure/memory")
-        (group,) = unified().glob(f"**/{container}")
+        unified = find_layout().unified
+        assert unified is not None
+        (group,) = unified.top.glob(f"**/{container}")
         assert shown == (group / "memory.pressure").read_text()

@@ -12,6 +12,7 @@ from tests.support.invariants import check_stat
 from tests.support.readings import cpuinfo_cpus, total_time
 
 
+@pytest.mark.needs("two-cpus")
 @pytest.mark.parametrize(
     "limits,count",
     [(Limits(cpus="1"), 1), (Limits(cpus="0-1"), 2), (Limits(cpus="1", cpu_quota=0.5), 1)],

@@ -50,7 +50,7 @@ def test_toggle(start_daemon: Callable[..., Daemon], make_container: Callable[..
         meminfo(Path("/proc/meminfo").read_text())["MemTotal"],
         cpuinfo_cpus(Path("/proc/cpuinfo").read_text()),
         Path(f"/{_CPU}/online").read_text(),
-        True,
+        Path(f"/{_CPU}/cpu1").exists(),
     )
     own = (100 * 1024, [0], "0\n", False)
     with container.start(sys.executable, "-I", "-S", "-u", "-c", _HOLD) as held:

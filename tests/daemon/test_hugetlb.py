@@ -1,16 +1,17 @@
-"""Huge pages of real containers, with the hugetlb controller on cgroup v1."""
+"""Huge pages of real containers, with the hugetlb controller."""
 
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import pytest
 
 from tests.support.capabilities import needing
-from tests.support.cgroups import MIB, Limits
+from tests.support.cgroups import MIB, Cgroup, Limits
 from tests.support.container import Container
 from tests.support.daemon import Daemon
 from tests.support.invariants import check_meminfo
@@ -47,50 +48,60 @@ def pool() -> Iterator[int]:
         _POOL.write_text(str(before))
 
 
+@dataclass(frozen=True, slots=True)
 class HugeGroup:
     """One cgroup of the hugetlb controller."""
 
-    def __init__(self, directory: Path) -> None:
-        """Create it."""
-        self.directory = directory
-        directory.mkdir()
+    directory: Path
 
     def limit(self, pages: int | None) -> None:
         """Limit its 2 MiB pages."""
-        text = "-1" if pages is None else str(pages * _PAGE)
-        (self.directory / "hugetlb.2MB.limit_in_bytes").write_text(text)
+        v2 = self.directory / "hugetlb.2MB.max"
+        file, none = (v2, "max") if v2.exists() else (self.directory / "hugetlb.2MB.limit_in_bytes", "-1")
+        file.write_text(none if pages is None else str(pages * _PAGE))
 
-    def remove(self) -> None:
-        """Remove it once its processes have ended."""
-        wait_for("processes end", lambda: not (self.directory / "cgroup.procs").read_text())
-        self.directory.rmdir()
+
+@contextmanager
+def v1_group(directory: Path) -> Iterator[HugeGroup]:
+    """Make a group, and remove it once its processes have ended."""
+    directory.mkdir()
+    yield HugeGroup(directory)
+    wait_for("processes end", lambda: not (directory / "cgroup.procs").read_text())
+    directory.rmdir()
 
 
 @pytest.fixture
-def groups(machine: Session, new_directory: Callable[[str], Path]) -> Iterator[tuple[HugeGroup, HugeGroup]]:
-    """Mount the controller's hierarchy, and make a pod and a container in it."""
+def groups(
+    machine: Session, new_directory: Callable[[str], Path], make_cgroup: Callable[..., Cgroup]
+) -> Iterator[tuple[HugeGroup, HugeGroup, Cgroup]]:
+    """Make a pod and a container in it, limited by the controller; the third is the container's other limits.
+
+    Machines with cgroup v1 seldom have this hierarchy: it is mounted meanwhile.
+    """
+    pod = make_cgroup(Limits())
+    own = make_cgroup(Limits(memory=100 * MIB), parent=pod)
+    if own.layout.version("memory") == 2:
+        yield HugeGroup(pod.path("hugetlb")), HugeGroup(own.path("hugetlb")), own
+        return
     top = new_directory("hugetlb")
     subprocess.run(["mount", "-t", "cgroup", "-o", "hugetlb", "none", top], check=True)
     with ExitStack() as cleanup:
         # Whatever looks for hierarchies on this machine meanwhile may hold it.
         cleanup.callback(lambda: subprocess.run(["umount", "--lazy", top], check=True))
-        pod = HugeGroup(top / f"{machine.token}-huge")
-        cleanup.callback(pod.remove)
-        own = HugeGroup(pod.directory / "own")
-        cleanup.callback(own.remove)
-        yield pod, own
+        huge_pod = cleanup.enter_context(v1_group(top / f"{machine.token}-huge"))
+        yield huge_pod, cleanup.enter_context(v1_group(huge_pod.directory / "own")), own
 
 
 def test_huge_pages(
     pool: int,
-    groups: tuple[HugeGroup, HugeGroup],
+    groups: tuple[HugeGroup, HugeGroup, Cgroup],
     start_daemon: Callable[..., Daemon],
     make_container: Callable[..., Container],
 ) -> None:
     """HugePages and Hugetlb follow limits, reservations and use of the container, within the host's pool."""
-    pod, own = groups
+    pod, own, group = groups
     daemon = start_daemon("--cache-ttl", "0")
-    container = make_container(Limits(memory=100 * MIB), served=daemon.proc)
+    container = make_container(group, served=daemon.proc)
     (own.directory / "cgroup.procs").write_text(str(container.init_pid))
     join = f"echo 0 > {own.directory}/cgroup.procs; exec cat /proc/meminfo"
 

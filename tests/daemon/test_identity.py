@@ -12,7 +12,7 @@ from pylxcfs.config import ViewConfig
 from pylxcfs.containers.container import Container as Known
 from pylxcfs.content.engine import Engine, assemble
 from pylxcfs.procfiles.table import VIRTUAL_FILES
-from tests.support.cgroups import MIB, Cgroup, Limits, root_directories, unified
+from tests.support.cgroups import MIB, Cgroup, Limits, find_layout
 from tests.support.container import Container
 from tests.support.daemon import Daemon
 from tests.support.namespaces import Answerer, answering, as_init, entering, from_outside
@@ -23,7 +23,7 @@ MakeCgroup = Callable[..., Cgroup]
 MakeContainer = Callable[..., Container]
 
 _FILES = {file.path: file for file in VIRTUAL_FILES}
-_MEMINFO, _STAT, _PRESSURE = (_FILES[f"proc/{name}"] for name in ("meminfo", "stat", "pressure/cpu"))
+_MEMINFO, _STAT = (_FILES[f"proc/{name}"] for name in ("meminfo", "stat"))
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_init_without_its_main_thread(daemon: Daemon, make_cgroup: MakeCgroup) -
         (thread,) = [tid for tid in os.listdir(f"/proc/{init.pid}/task") if int(tid) != init.pid]
         mounts = f"--mount=/proc/{init.pid}/task/{thread}/ns/mnt"
         enter = ("nsenter", f"--pid=/proc/{init.pid}/ns/pid", mounts)
-        for directories in (group.directories, root_directories()):
+        for directories in (group.directories, find_layout().tops):
             with answering(directories, *enter) as entered:
                 assert 100 == _mib(entered.read(daemon.proc / "meminfo"))
 
@@ -91,6 +91,7 @@ def test_limited_cgroup_inside(
         assert [200, 100, 100, 200, 200, 100] * 3 == [_mib(each.read(path)) for each in order]
 
 
+@pytest.mark.needs("two-cpus")
 @pytest.mark.parametrize("limits", [Limits(cpu_quota=1), Limits(cpus="0")])
 def test_cgroup_with_other_limits_inside(
     engine: Engine, make_cgroup: MakeCgroup, make_container: MakeContainer, limits: Limits
@@ -151,29 +152,9 @@ def test_init_in_the_root_cgroup(daemon: Daemon, make_cgroup: MakeCgroup) -> Non
     group = make_cgroup(Limits(memory=100 * MIB))
     path = daemon.proc / "meminfo"
     host = _mib(Path("/proc/meminfo").read_text())
-    with as_init(root_directories()) as init, entering(init.pid, group.directories) as limited:
+    with as_init(find_layout().tops) as init, entering(init.pid, group.directories) as limited:
         order = [limited, init, limited, limited, init]
         assert [100, host, 100, 100, host] == [_mib(each.read(path)) for each in order]
-
-
-@pytest.mark.parametrize("where", ["root", "other"])
-def test_other_v2_group_than_init(
-    engine: Engine, make_cgroup: MakeCgroup, make_container: MakeContainer, where: str
-) -> None:
-    """What a runtime runs in a container and leaves in another v2 group is the same container."""
-    group = make_cgroup(Limits(memory=100 * MIB))
-    without_v2 = group.directories
-    group.make_unified()
-    container = make_container(group)
-    other = unified() if where == "root" else make_cgroup(Limits()).make_unified()
-    for more in ((), ("unshare", "--mount")):
-        with entering(container.init_pid, [*without_v2, other], *more) as executed:
-            assert _known(engine, executed.pid) is _known(engine, container.init_pid)
-            assert 1 == engine.resolver.known
-            first, second = (
-                engine.render_for_pid(_PRESSURE, pid) for pid in (container.init_pid, executed.pid)
-            )
-            assert first.count(b"total=") == second.count(b"total=") > 0
 
 
 def test_ended_containers_in_a_shared_group(engine: Engine, make_cgroup: MakeCgroup) -> None:

@@ -18,7 +18,6 @@ from tests.support.readings import meminfo, swaps
 KIB = 1024
 #: Usage is exact to the kernel's per-CPU batches, and reading takes memory too.
 SLACK = 2 * MIB
-UNLIMITED = 1 << 60
 
 #: Takes anonymous memory and page cache, MiB each, in a directory, and keeps them until its input ends.
 _TAKE = """
@@ -54,22 +53,11 @@ def using(group: Cgroup, directory: Path, *, anonymous: int = 0, cached: int = 0
             process.kill()
 
 
-def kernel(group: Cgroup) -> dict[str, int]:
-    """Return what the kernel says of a group's memory, bytes."""
-    lines = group.read("memory", "memory.stat").splitlines()
-    stat = {name: int(number) for name, number in map(str.split, lines)}
-    return {
-        "limit": int(group.read("memory", "memory.limit_in_bytes")),
-        "usage": int(group.read("memory", "memory.usage_in_bytes")),
-        "cache": stat["total_active_file"] + stat["total_inactive_file"],
-    }
-
-
 def left(group: Cgroup) -> tuple[int, int]:
     """Return what a group's limit leaves: free, and with what can be reclaimed."""
-    now = kernel(group)
-    free = max(0, now["limit"] - now["usage"])
-    return free, max(0, now["limit"] - now["usage"] + now["cache"])
+    now = group.memory_use()
+    assert now.max is not None
+    return max(0, now.max - now.current), max(0, now.max - now.current + now.reclaimable)
 
 
 def shown(container: Container) -> dict[str, int]:
@@ -145,11 +133,13 @@ def test_random_trees(
     ):
         now = shown(container)
         set_limits = [limit for limit in limits if limit is not None]
-        groups = [group for group in (top, middle, own) if kernel(group)["limit"] < UNLIMITED]
+        groups = [group for group in (top, middle, own) if group.memory_use().max is not None]
         assert min(set_limits) == now["MemTotal"]
-        usage = kernel(own)["usage"]
-        free = min(now["MemTotal"] - usage, *(left(group)[0] for group in groups))
-        available = min(now["MemTotal"] - usage + kernel(own)["cache"], *(left(group)[1] for group in groups))
+        used = own.memory_use()
+        free = min(now["MemTotal"] - used.current, *(left(group)[0] for group in groups))
+        available = min(
+            now["MemTotal"] - used.current + used.reclaimable, *(left(group)[1] for group in groups)
+        )
         assert abs(now["MemFree"] - free) <= SLACK
         assert abs(now["MemAvailable"] - available) <= SLACK
 
@@ -162,7 +152,7 @@ def test_siblings_use_up_swap_above(
     new_directory: Callable[[str], Path],
 ) -> None:
     """What siblings have swapped out of a limit above is not free, in meminfo and swaps alike."""
-    pod = make_cgroup(Limits(memory=64 * MIB, memory_and_swap=96 * MIB))
+    pod = make_cgroup(Limits(memory=64 * MIB, swap=32 * MIB))
     own = make_cgroup(Limits(), parent=pod)
     container = make_container(own, served=uncached.proc)
     assert shown(container)["SwapFree"] >= 31 * MIB

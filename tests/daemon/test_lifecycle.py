@@ -9,7 +9,7 @@ from typing import Final
 
 import pytest
 
-from tests.support.cgroups import hierarchies
+from tests.support.cgroups import find_layout
 from tests.support.daemon import Daemon, Run, pylxcfs_command, run_to_end
 from tests.support.mounts import mounts_under
 from tests.support.waiting import wait_for
@@ -252,15 +252,18 @@ def test_start_is_logged(start_daemon: StartDaemon) -> None:
     """What is logged at start tells where controllers are, and what kernel and options let containers see."""
     daemon = start_daemon("-u", "--memory-high", "--cache-ttl", "0.5")
     lines = daemon.log.splitlines()
-    for controller, where in hierarchies().items():
-        assert any(controller in line and line.endswith(f" {where}") for line in lines), daemon.log
-    # An unmounted hugetlb controller is v2's.
+    layout = find_layout()
+    unified = {"cgroup2": layout.unified.top} if layout.unified else {}
+    for name, where in (*layout.v1.items(), *unified.items()):
+        assert any(name in line and line.endswith(f" {where}") for line in lines), daemon.log
     (controllers,) = (line for line in lines if line.startswith("pylxcfs: controllers: "))
-    assert "controllers: memory v1, cpu v1, cpuset v1, io v1, hugetlb " in controllers
+    for controller in ("memory", "cpu", "cpuset", "io"):
+        version = layout.version(controller)
+        assert f" {controller} {f'v{version}' if version else 'none'}," in controllers
     words = "cfs yes, loadavg yes, swap no, zswap yes, memory-high yes, compact-cpus no, cache-ttl 0.5"
     assert f"pylxcfs: options: {words}" in lines
     (kernel,) = (line for line in lines if line.startswith("pylxcfs: kernel: "))
-    assert "time per cpu yes" in kernel
+    assert f"time per cpu {'yes' if 'cpuacct' in layout.v1 else 'no'}" in kernel
     serving = f"pylxcfs: serving {daemon.mount_point}"
     wait_for("it says that it serves", lambda: daemon.log.splitlines()[-1] == serving, alive=daemon.running)
     daemon.stop()

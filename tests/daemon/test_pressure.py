@@ -1,7 +1,6 @@
-"""Pressure and kernel objects, and triggers on pressure, in real containers on a real cgroup2 mount."""
+"""Pressure, and triggers on it, in real containers on a real cgroup2 mount."""
 
 import errno
-import json
 import os
 import select
 import subprocess
@@ -9,59 +8,26 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import psutil
 import pytest
 
-from tests.support.capabilities import needing
-from tests.support.cgroups import Cgroup, Limits, unified
+from tests.support.cgroups import Cgroup, Limits, find_layout
 from tests.support.container import Container, joining, run_on_host
 from tests.support.daemon import Daemon
+from tests.support.pressure import RESOURCES, TRIGGER, UNTIL_AN_EVENT, program, watching, zeros
 from tests.support.waiting import wait_for
 
 MakeCgroup = Callable[..., Cgroup]
 MakeContainer = Callable[..., Container]
 
 NOBODY: Final = 65534
-RESOURCES: Final = tuple(sorted(os.listdir("/proc/pressure")) if os.path.isdir("/proc/pressure") else ())
 PLAIN: Final = select.POLLIN | select.POLLOUT
 POLLED: Final = PLAIN | select.POLLPRI
-#: The kernel averages every 2 s; a tenth of that spent waiting is much on one CPU for two.
-TRIGGER: Final = "some 200000 2000000"
-#: With a timeout poll(2) would look once more at its end, and so find what it was never woken for.
-UNTIL_AN_EVENT: Final = -1
-_GIVE_UP_SECONDS: Final = 120.0
-#: Opens a file as a user and obeys an order per line: write, or poll for so many milliseconds, -1 for ever.
-_WATCHER: Final = """
-import json, os, select, sys
-path, user, kind = sys.argv[1:]
-os.setresuid(*[int(user)] * 3)
-file = os.open(path, os.O_RDWR)
-poller = select.epoll() if kind == "epoll" else select.poll()
-poller.register(file, select.POLLPRI)
-print(json.dumps("ready"), flush=True)
-for line in sys.stdin:
-    order, argument = json.loads(line)
-    try:
-        if order == "write":
-            answer = os.write(file, argument.encode())
-        else:
-            answer = [events for _, events in poller.poll(argument)]
-    except OSError as error:
-        answer = error.strerror
-    print(json.dumps(answer), flush=True)
-"""
 _BURN: Final = "while :; do :; done"
 
-
-@pytest.fixture(autouse=True)
-@needing("pressure")
-def pressure_is_here(machine: object) -> None:
-    """What is tested has to be there: /proc/pressure, and cgroup2 groups with pressure files."""
-    del machine
-    assert {"cpu", "io", "memory"} <= set(RESOURCES)
-    assert (unified() / "cpu.pressure").exists()
+pytestmark = pytest.mark.needs("pressure")
 
 
 @pytest.fixture
@@ -95,65 +61,9 @@ def busy(group: Cgroup, processes: int = 3) -> Iterator[None]:
             process.wait()
 
 
-class Watcher:
-    """A process that sets triggers and polls."""
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        """Talk to `process`."""
-        assert process.stdin is not None
-        assert process.stdout is not None
-        self.process = process
-        self._say, self._hear = process.stdin, process.stdout
-
-    def hear(self) -> Any:  # noqa: ANN401 - whatever it says
-        """Return its next answer."""
-        assert select.select([self._hear], [], [], _GIVE_UP_SECONDS)[0], "never answered"
-        return json.loads(self._hear.readline())
-
-    def order(self, order: str, argument: str | int) -> None:
-        """Give an order, without waiting for the answer."""
-        self._say.write(json.dumps([order, argument]) + "\n")
-        self._say.flush()
-
-    def write(self, text: str) -> Any:  # noqa: ANN401 - whatever it says
-        """Let it write; return how much was taken, or the error."""
-        self.order("write", text)
-        return self.hear()
-
-    def poll(self, milliseconds: int) -> Any:  # noqa: ANN401 - whatever it says
-        """Let it poll for POLLPRI; return the events."""
-        self.order("poll", milliseconds)
-        return self.hear()
-
-
-@contextmanager
-def watching(command: list[str]) -> Iterator[Watcher]:
-    """Run `command`, which ends in the watcher program, and talk to it."""
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            watcher = Watcher(process)
-            assert watcher.hear() == "ready"
-            yield watcher
-        finally:
-            for child in psutil.Process(process.pid).children(recursive=True):
-                child.kill()
-            process.kill()
-
-
-def program(file: Path, *, user: int = 0, kind: str = "poll") -> tuple[str, ...]:
-    """Spell the watcher program on a file."""
-    return (sys.executable, "-I", "-S", "-c", _WATCHER, str(file), str(user), kind)
-
-
 def totals(text: str) -> dict[str, int]:
     """Return the total of each line, microseconds."""
     return {line.split()[0]: int(line.rpartition("=")[2]) for line in text.splitlines()}
-
-
-def zeros(text: str) -> str:
-    """Return the same lines without any pressure."""
-    names = [line.split()[0] for line in text.splitlines()]
-    return "".join(f"{name} avg10=0.00 avg60=0.00 avg300=0.00 total=0\n" for name in names)
 
 
 def pressure_descriptors(daemon: Daemon, group: Cgroup) -> int:
@@ -174,6 +84,7 @@ def pressure_descriptors(daemon: Daemon, group: Cgroup) -> int:
 
 def test_the_files_of_this_kernel(daemon: Daemon) -> None:
     """There are as many pressure files as the kernel has, readable by all and writable by nobody."""
+    assert {"cpu", "io", "memory"} <= set(RESOURCES)
     assert sorted(os.listdir(daemon.proc / "pressure")) == list(RESOURCES)
     assert {os.stat(daemon.proc / "pressure" / name).st_mode for name in RESOURCES} == {0o100444}
 
@@ -185,8 +96,7 @@ def test_pressure_of_the_container(
     served = start_daemon("--cache-ttl", "0").proc
     group = make_own()
     container = make_container(group)
-    assert group.unified is not None
-    kernel = group.unified / "cpu.pressure"
+    kernel = group.make_unified() / "cpu.pressure"
     with busy(group):
         wait_for("pressure", lambda: totals(kernel.read_text())["some"] > 100_000)
         before = kernel.read_text()
@@ -206,18 +116,9 @@ def test_pressure_bound_over_the_containers_own(
     group = make_own()
     container = make_container(group)
     bind = f"mount --bind {daemon.proc}/pressure /proc/pressure && cat /proc/pressure/io"
-    assert group.unified is not None
-    assert container.run("sh", "-c", bind, own_mounts=True) == (group.unified / "io.pressure").read_text()
-
-
-@pytest.mark.parametrize("resource", RESOURCES)
-def test_without_a_cgroup2_group_there_is_no_pressure(
-    daemon: Daemon, make_container: MakeContainer, resource: str
-) -> None:
-    """A container in the root of the cgroup2 hierarchy sees zeros and not the host's numbers."""
-    host = Path("/proc/pressure", resource).read_text()
-    container = make_container(Limits())
-    assert container.run("cat", f"{daemon.proc}/pressure/{resource}") == zeros(host)
+    assert (
+        container.run("sh", "-c", bind, own_mounts=True) == (group.make_unified() / "io.pressure").read_text()
+    )
 
 
 def test_pressure_that_was_turned_off(
@@ -226,16 +127,15 @@ def test_pressure_that_was_turned_off(
     """While cgroup.pressure is 0 there are zeros; and the cgroup's own again after that."""
     served = start_daemon("--cache-ttl", "0").proc
     group = make_own()
-    assert group.unified is not None
     container = make_container(group)
     with busy(group):
-        kernel = group.unified / "cpu.pressure"
+        kernel = group.make_unified() / "cpu.pressure"
         wait_for("pressure", lambda: totals(kernel.read_text())["some"] > 0)
         assert totals(container.run("cat", f"{served}/pressure/cpu"))["some"] > 0
-        (group.unified / "cgroup.pressure").write_text("0")
+        (group.make_unified() / "cgroup.pressure").write_text("0")
         shown = container.run("cat", f"{served}/pressure/cpu")
         assert shown == zeros(shown)
-        (group.unified / "cgroup.pressure").write_text("1")
+        (group.make_unified() / "cgroup.pressure").write_text("1")
         wait_for("pressure", lambda: totals(kernel.read_text())["some"] > 0)
         assert totals(container.run("cat", f"{served}/pressure/cpu"))["some"] > 0
 
@@ -302,31 +202,26 @@ def test_what_is_no_trigger(
         assert watcher.poll(0) == []
 
 
-def test_no_trigger_on_the_host(polled: Daemon, make_container: MakeContainer) -> None:
-    """Without a cgroup2 group of its own nobody can set a trigger, host process or container."""
-    file = polled.proc / "pressure/cpu"
-    refused = os.strerror(errno.EOPNOTSUPP)
-    with watching(make_container(Limits()).command(*program(file))) as watcher:
-        assert watcher.write(TRIGGER) == refused
+def test_no_trigger_on_the_host(polled: Daemon) -> None:
+    """Without a cgroup2 group of its own a process of the host can set no trigger."""
+    with watching(joining(find_layout().tops, *program(polled.proc / "pressure/cpu"))) as watcher:
+        assert watcher.write(TRIGGER) == os.strerror(errno.EOPNOTSUPP)
         assert watcher.poll(0) == [select.POLLPRI | select.POLLERR]
-    descriptor = os.open(file, os.O_RDWR)
-    try:
-        with pytest.raises(OSError, match=refused):
-            os.write(descriptor, TRIGGER.encode())
-    finally:
-        os.close(descriptor)
 
 
-def test_the_end_of_a_cgroup_ends_its_trigger(polled: Daemon, make_own: Callable[[], Cgroup]) -> None:
+def test_the_end_of_a_cgroup_ends_its_trigger(
+    polled: Daemon, make_own: Callable[[], Cgroup], make_cgroup: Callable[..., Cgroup]
+) -> None:
     """Who waits for pressure in a cgroup that is removed is woken by an error."""
     group = make_own()
     command = joining(group.directories, *program(polled.proc / "pressure/cpu"))
     with watching(command) as watcher:
         assert watcher.write(TRIGGER) == len(TRIGGER)
         watcher.order("poll", UNTIL_AN_EVENT)
-        assert group.unified is not None
-        (unified() / "cgroup.procs").write_text(str(watcher.process.pid))
-        group.unified.rmdir()
+        other = make_cgroup(Limits())
+        other.make_unified()
+        other.join(watcher.process.pid)
+        group.make_unified().rmdir()
         assert watcher.hear() == [select.POLLPRI | select.POLLERR]
         assert pressure_descriptors(polled, group) == 0
 
@@ -373,21 +268,3 @@ def test_without_the_option_there_are_no_triggers(
     with watching(container.command(*program(daemon.proc / "pressure/cpu"))) as watcher:
         assert watcher.write(TRIGGER) == os.strerror(errno.EIO)
         assert watcher.poll(0) == []
-
-
-def test_slabinfo_of_a_container(make_container: MakeContainer) -> None:
-    """A container sees the host's header, and no kernel object of the host."""
-    header = "".join(Path("/proc/slabinfo").read_text().splitlines(keepends=True)[:2])
-    container = make_container(Limits())
-    assert container.read("slabinfo") == header
-    assert container.run("stat", "--format=%a %u", "/proc/slabinfo") == "400 0\n"
-    refusal = "cat /proc/slabinfo 2>/dev/null || echo refused"
-    assert container.run("sh", "-c", refusal, user=NOBODY) == "refused\n"
-
-
-def test_slabinfo_of_the_host(daemon: Daemon) -> None:
-    """The host's root sees the host's kernel objects."""
-    names = [line.split()[0] for line in Path("/proc/slabinfo").read_text().splitlines()]
-    shown = run_on_host("cat", str(daemon.proc / "slabinfo"))
-    assert [line.split()[0] for line in shown.splitlines()] == names
-    assert len(names) > 2

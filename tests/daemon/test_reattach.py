@@ -13,6 +13,7 @@ import pytest
 from tests.support.asking import stopped
 from tests.support.cgroups import MIB, Limits
 from tests.support.container import FILES, Container
+from tests.support.cpus import LAST_CPU
 from tests.support.operator import Site, kernel_places, mount_table, own_mounts
 from tests.support.readings import meminfo
 from tests.support.waiting import wait_for
@@ -143,17 +144,16 @@ def test_unknown_container(site: Site) -> None:
     )
 
 
-@pytest.mark.needs("two-cpus")
 def test_retrofit(site: Site, make_bound: MakeBound) -> None:
     """A container started without any bind gets all files that docker-args names."""
-    container = make_bound(Limits(memory=50 * MIB, cpus="1"), files=())
+    container = make_bound(Limits(memory=50 * MIB, cpus=str(LAST_CPU)), files=())
     assert total(container) == host_total()
     report = site.ctl("reattach", "--container", container.group.name)
     assert report.status == 0, report.stdout
     assert report.of("/proc/meminfo") == ("none", "attached")
     assert report.of(CPU) == ("none", "attached")
     assert total(container) == 50 * 1024
-    assert container.run("cat", f"{CPU}/online") == "1\n"
+    assert container.run("cat", f"{CPU}/online") == f"{LAST_CPU}\n"
 
 
 def test_nothing_is_retrofitted_unasked(site: Site, make_bound: MakeBound) -> None:

@@ -36,11 +36,6 @@ def _total_mib(engine: Engine, container: Container) -> int:
     return meminfo(engine.render_for_pid(_MEMINFO, container.init_pid).decode())["MemTotal"] // 1024
 
 
-def _move(container: Container, group: Cgroup) -> None:
-    for directory in group.directories:
-        (directory / "cgroup.procs").write_text(str(container.init_pid))
-
-
 def test_an_init_that_moves(
     engine: Engine, make_cgroup: Callable[..., Cgroup], make_container: Callable[..., Container]
 ) -> None:
@@ -49,7 +44,7 @@ def test_an_init_that_moves(
     other = make_cgroup(Limits(memory=200 * MIB))
     seen = [_total_mib(engine, container)]
     for group in (other, container.group) * 2:
-        _move(container, group)
+        group.join(container.init_pid)
         seen.append(_total_mib(engine, container))
     assert [100, 200, 100, 200, 100] == seen
 
@@ -65,8 +60,7 @@ def test_another_caller(
         wait_for("cat runs", lambda: bool(psutil.Process(sleeper.pid).children()))
         (inside,) = psutil.Process(sleeper.pid).children()
         caller = inside.pid
-        for directory in other.directories:
-            (directory / "cgroup.procs").write_text(str(caller))
+        other.join(caller)
         try:
             theirs = meminfo(engine.render_for_pid(_MEMINFO, caller).decode())["MemTotal"] // 1024
             assert (200, 100) == (theirs, _total_mib(engine, container))

@@ -12,17 +12,22 @@ from tests.support.cgroups import MIB, Cgroup, Limits
 from tests.support.container import Container
 from tests.support.daemon import Daemon
 from tests.support.readings import meminfo
-from tests.support.session import Session
 
 BIRTHS = 300
 
 
 @pytest.mark.parametrize("mode", ["same-pid", "any-pid"])
-def test_reused_numbers(machine: Session, start_daemon: Callable[..., Daemon], mode: str) -> None:
+def test_reused_numbers(
+    make_cgroup: Callable[..., Cgroup], start_daemon: Callable[..., Daemon], mode: str
+) -> None:
     """Containers with the pid, namespace numbers and cgroup names of dead ones see themselves at once."""
     # What is taken for another's stays so for long.
     daemon = start_daemon("--cache-ttl", "30")
-    command = [sys.executable, "-ISu", births.__file__, str(daemon.proc), machine.token, str(BIRTHS), mode]
+    around = make_cgroup(Limits())
+    accounting = ("cpuacct",) if around.layout.v1 else ()
+    parents = dict.fromkeys(str(around.path(name)) for name in ("memory", "cpu", *accounting))
+    limit = {1: "memory.limit_in_bytes", 2: "memory.max"}[around.layout.version("memory")]
+    command = [sys.executable, "-ISu", births.__file__, str(daemon.proc), str(BIRTHS), mode, limit, *parents]
     report = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
     assert report["wrong"] == []
     # What was to be provoked has happened.

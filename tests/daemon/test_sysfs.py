@@ -15,7 +15,7 @@ import pytest
 
 from tests.support.cgroups import Cgroup, Limits
 from tests.support.container import CPU_TREE, Container, run_on_host
-from tests.support.cpus import bind_cpu_tree, look, machine_with
+from tests.support.cpus import LAST_CPU, bind_cpu_tree, look, machine_with
 from tests.support.daemon import Daemon
 from tests.support.invariants import check_stat
 from tests.support.readings import cpuinfo_cpus
@@ -23,6 +23,7 @@ from tests.support.readings import cpuinfo_cpus
 MakeContainer = Callable[[Limits], Container]
 
 NOBODY: Final = 65534
+_TWO_CPUS: Final = pytest.mark.needs("two-cpus")
 
 
 @pytest.fixture
@@ -42,11 +43,11 @@ def make_machine(make_container: MakeContainer, daemon: Daemon) -> Callable[[Lim
     "limits, cpus",
     [
         (Limits(cpus="0"), [0]),
-        (Limits(cpus="1"), [1]),
-        (Limits(cpus="0-1"), [0, 1]),
+        pytest.param(Limits(cpus="1"), [1], marks=_TWO_CPUS),
+        pytest.param(Limits(cpus="0-1"), [0, 1], marks=_TWO_CPUS),
         (Limits(cpu_quota=0.5), [0]),
-        (Limits(cpus="1", cpu_quota=1.5), [1]),
-        (Limits(cpus="0-1", cpu_quota=1.5), [0, 1]),
+        pytest.param(Limits(cpus="1", cpu_quota=1.5), [1], marks=_TWO_CPUS),
+        pytest.param(Limits(cpus="0-1", cpu_quota=1.5), [0, 1], marks=_TWO_CPUS),
     ],
 )
 def test_all_name_the_same_cpus(
@@ -59,6 +60,7 @@ def test_all_name_the_same_cpus(
     assert {"cpu", *(f"cpu{cpu}" for cpu in cpus)} == check_stat(container.read("stat")).keys()
 
 
+@_TWO_CPUS
 def test_two_containers_at_the_same_time(make_machine: Callable[[Limits], Container]) -> None:
     """Containers and host, all on one mount, never see each other's CPUs, however often they look."""
     expected = {"0": machine_with(0), "1": machine_with(1), "0-1": machine_with(0, 1)}
@@ -73,10 +75,12 @@ def test_unprivileged_user(make_machine: Callable[[Limits], Container]) -> None:
     """A user without rights sees the container's CPUs just as well."""
     names = f"cd /{CPU_TREE}; ls -d cpu[0-9]* cpu*/topology/core_id; cat online present"
     look = f"{names}; getconf _NPROCESSORS_CONF"
-    seen = make_machine(Limits(cpus="1")).run("sh", "-c", look, user=NOBODY)
-    assert ["cpu1", "cpu1/topology/core_id", "1", "1", "1"] == seen.split()
+    seen = make_machine(Limits(cpus=str(LAST_CPU))).run("sh", "-c", look, user=NOBODY)
+    cpu = f"cpu{LAST_CPU}"
+    assert [cpu, f"{cpu}/topology/core_id", str(LAST_CPU), str(LAST_CPU), "1"] == seen.split()
 
 
+@_TWO_CPUS
 def test_follows_the_cpuset(make_machine: Callable[[Limits], Container]) -> None:
     """A container that is moved to other CPUs sees them, in the lists and the directories."""
     container = make_machine(Limits(cpus="0"))
@@ -87,7 +91,7 @@ def test_follows_the_cpuset(make_machine: Callable[[Limits], Container]) -> None
         assert machine_with(cpu) == look(container)
 
 
-@pytest.mark.needs("two-cpus")
+@_TWO_CPUS
 def test_mounts_inside_outlive_other_containers(make_machine: Callable[[Limits], Container]) -> None:
     """What a runtime mounted over a file of a CPU stays, whoever is told that this CPU is not there."""
     masked, other = make_machine(Limits(cpus="1")), make_machine(Limits(cpus="0"))
@@ -104,8 +108,8 @@ def test_limited_group_of_the_host(daemon: Daemon, make_cgroup: Callable[..., Cg
     """A process on the host sees the host's CPUs, or those of its own group."""
     tree = str(daemon.mount_point / CPU_TREE)
     assert sorted(os.listdir(f"/{CPU_TREE}")) == sorted(run_on_host("ls", tree).split())
-    limited = run_on_host("ls", tree, group=make_cgroup(Limits(cpus="1"))).split()
-    assert ["cpu1"] == [name for name in limited if name[3:].isdigit()]
+    limited = run_on_host("ls", tree, group=make_cgroup(Limits(cpus=str(LAST_CPU)))).split()
+    assert [f"cpu{LAST_CPU}"] == [name for name in limited if name[3:].isdigit()]
 
 
 def _as_user(user: int, ask: Callable[[], object]) -> object:

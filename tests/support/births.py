@@ -1,13 +1,13 @@
-"""Containers that are born, read once and die: ``births.py SERVED NAME COUNT MODE``; prints a report as JSON.
+"""Containers that are born, read once and die: ``births.py SERVED COUNT MODE LIMIT PARENT…``; prints JSON.
 
 Stands alone and makes processes by clone3(2): to start an interpreter for each would take longer than all
 the rest. MODE ``same-pid`` gives every container's init the same pid on the host, ``any-pid`` what comes.
+Each has a group below every PARENT, a directory; LIMIT is the file for memory's limit below the first one's.
 """
 
 import ctypes
 import json
 import os
-import re
 import signal
 import sys
 import time
@@ -17,8 +17,6 @@ from typing import Final, NoReturn
 _CLONE_NEWNS, _CLONE_NEWPID = 0x20000, 0x20000000
 _CLONE3: Final = 435
 _MIB: Final = 1 << 20
-#: Besides memory, what the files that are read ask for.
-_CONTROLLERS: Final = ("memory", "cpu", "cpuacct")
 #: Limits differ from one container to the next, and so do the answers.
 _LIMITS: Final = 97
 _MOST: Final = 100_000
@@ -69,12 +67,8 @@ def _free_pid() -> int:
 
 def main() -> None:
     """Let them live one after the other."""
-    served, name, count = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-    mounts = re.findall(
-        r" (\S+) \S+ - cgroup \S+ (\S+)$", Path("/proc/self/mountinfo").read_text(), re.MULTILINE
-    )
-    roots = {c: point for point, options in mounts for c in _CONTROLLERS if c in options.split(",")}
-    init_pid = _free_pid() if sys.argv[4] == "same-pid" else 0
+    served, count, mode, limit_file, *parents = Path(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:]
+    init_pid = _free_pid() if mode == "same-pid" else 0
     wrong: list[object] = []
     pids, namespaces = set[int](), set[tuple[int, ...]]()
     started = time.monotonic()
@@ -82,11 +76,11 @@ def main() -> None:
     # A namespace's number is free once nobody remembers it: on and on, until one has come again.
     while number < count or len(namespaces) == number < _MOST:
         # A name is used again now and then, as container ids are not, but pods' and services' are.
-        groups = [f"{root}/{name}-birth{number % 5}" for root in roots.values()]
+        groups = [f"{parent}/birth{number % 5}" for parent in parents]
         for group in groups:
             Path(group).mkdir()
         limit = (10 + number % _LIMITS) * _MIB
-        Path(roots["memory"], f"{name}-birth{number % 5}", "memory.limit_in_bytes").write_text(str(limit))
+        Path(groups[0], limit_file).write_text(str(limit))
         hear, say = os.pipe()
         pid = _clone(init_pid)
         if not pid:

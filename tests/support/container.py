@@ -8,7 +8,7 @@ from typing import Final
 
 import psutil
 
-from tests.support.cgroups import Cgroup, root_directories
+from tests.support.cgroups import Cgroup, find_layout
 from tests.support.invariants import CPU_LISTS, PASS
 from tests.support.readings import named_texts
 from tests.support.waiting import wait_for
@@ -33,7 +33,7 @@ shift
 #: Ends with its standard input, so never outlives the tests.
 _INIT: Final = _BIND + "echo ready; exec cat"
 _EXEC: Final = _BIND + 'exec "$@"'
-_UNSHARE: Final = ("unshare", "--pid", "--mount", "--fork", "--kill-child", "--mount-proc")
+_UNSHARE: Final = ("unshare", "--pid", "--mount", "--net", "--fork", "--kill-child", "--mount-proc")
 
 
 def pass_paths(cpu_tree: str) -> list[str]:
@@ -53,7 +53,7 @@ def joining(directories: Sequence[Path], *argv: str) -> list[str]:
 
 def run_on_host(*argv: str, group: Cgroup | None = None, user: int | None = None) -> str:
     """Run a command in the host's namespaces, in `group` or else in the root cgroups."""
-    directories = root_directories() if group is None else group.directories
+    directories = find_layout().tops if group is None else group.directories
     switch = () if user is None else ("setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups")
     command = joining(directories, *switch, *argv)
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
@@ -84,9 +84,8 @@ class Container:
         """Turn `argv` into a command that runs inside, in the container's cgroup unless another is given."""
         switch = () if user is None else (f"--setuid={user}", f"--setgid={user}")
         unshare = ("unshare", "--mount") if own_mounts else ()
-        enter = ("nsenter", f"--target={self.init_pid}", "--pid", "--mount", *unshare, *switch)
-        if own_mounts:
-            enter = ("nsenter", f"--target={self.init_pid}", "--pid", "--mount", *switch, *unshare)
+        enter = ("nsenter", f"--target={self.init_pid}", "--pid", "--mount", "--net")
+        enter = (*enter, *switch, *unshare)
         return joining((group or self.group).directories, *enter, *argv)
 
     def run(

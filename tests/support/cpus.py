@@ -1,12 +1,15 @@
 """What a container sees of its CPUs, in every way that there is."""
 
 import json
+import os
 import sys
 from typing import Final
 
 from tests.support.container import CPU_TREE, Container
 from tests.support.daemon import Daemon
 
+#: The machine's CPU with the highest number, of those that the tests may use.
+LAST_CPU: Final = max(os.sched_getaffinity(0))
 #: What a program inside finds out about its CPUs in every way that there is, again and again.
 _LOOK: Final = """
 import collections, json, os, re, sys

@@ -163,6 +163,6 @@ def dockerd(directory: Path, parent: str, *options: str | Path) -> Iterator[Dock
 @contextmanager
 def docker(token: str, directory: Path, *options: str | Path) -> Iterator[Docker]:
     """Run a docker daemon whose files are in `directory` and whose containers are in cgroup `token`."""
-    with cgroup(f"{token}-docker") as group, dockerd(directory, f"/{group.name}", *options) as client:
+    with cgroup(f"{token}-docker") as group, dockerd(directory, group.membership, *options) as client:
         yield client
     assert mounts_under(directory) == []

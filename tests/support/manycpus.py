@@ -94,6 +94,6 @@ class SeemingCpus:
         for number, (group, cpus) in enumerate(cpusets.items()):
             file = files / f"cpuset{number}"
             file.write_text(f"{cpus}\n")
-            over[file] = group.path("cpuset") / "cpuset.effective_cpus"
+            over[file] = group.of("cpuset").effective_cpus
         pairs = (str(path) for pair in over.items() for path in pair)
         return ("sh", "-c", _ENTER, "enter", str(shared), *pairs, "--")

@@ -9,7 +9,7 @@ from typing import Final
 
 import psutil
 
-from tests.support.cgroups import root_directories
+from tests.support.cgroups import find_layout
 from tests.support.container import Container, joining
 
 #: Reads a file for every line that it is told; the main thread ends, or not, and a second one answers.
@@ -26,7 +26,7 @@ threading.Thread(target=answer).start()
 if sys.argv[1] == "leaderless":
     ctypes.CDLL(None).syscall({"x86_64": 60, "aarch64": 93}[os.uname().machine], 0)
 """
-_UNSHARE: Final = ("unshare", "--pid", "--mount", "--fork", "--kill-child", "--mount-proc")
+_UNSHARE: Final = ("unshare", "--pid", "--mount", "--net", "--fork", "--kill-child", "--mount-proc")
 
 
 class Answerer:
@@ -74,14 +74,14 @@ def as_init(directories: Sequence[Path], *, leaderless: bool = False) -> Iterato
 @contextmanager
 def entering(init_pid: int, directories: Sequence[Path] | None = None, *more: str) -> Iterator[Answerer]:
     """Run one that has entered the namespaces of `init_pid` from the root cgroups, or from these."""
-    enter = ("nsenter", f"--target={init_pid}", "--pid", "--mount", *more)
-    with answering(root_directories() if directories is None else directories, *enter) as answerer:
+    enter = ("nsenter", f"--target={init_pid}", "--pid", "--mount", "--net", *more)
+    with answering(find_layout().tops if directories is None else directories, *enter) as answerer:
         yield answerer
 
 
 def from_outside(container: Container, *argv: str) -> str:
     """Run a command that an administrator starts in a container by nsenter(1) from the root cgroups."""
-    enter = ("nsenter", f"--target={container.init_pid}", "--pid", "--mount", *argv)
+    enter = ("nsenter", f"--target={container.init_pid}", "--pid", "--mount", "--net", *argv)
     return subprocess.run(
-        joining(root_directories(), *enter), check=True, stdout=subprocess.PIPE, text=True
+        joining(find_layout().tops, *enter), check=True, stdout=subprocess.PIPE, text=True
     ).stdout

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Final
 
 from tests.support.cache import cache_directory
-from tests.support.cgroups import MIB, Limits, cgroup
+from tests.support.cgroups import MIB, Limits, cgroup, find_layout
+from tests.support.cgroups.place import room_for_groups
 from tests.support.daemon import REPOSITORY
 from tests.support.docker import BUSYBOX, busybox_image
 from tests.support.docker import debian_image as make_debian_image
@@ -94,7 +95,8 @@ def cgroups() -> None:
     """Make a cgroup, limit it, and move a process there."""
 
     def move() -> None:
-        with cgroup(f"pylxcfs-probe-{os.getpid()}", _LIMITS) as group:
+        name = f"pylxcfs-probe-{os.getpid()}"
+        with room_for_groups(name), cgroup(name, _LIMITS) as group:
             script = 'for directory; do echo $$ > "$directory/cgroup.procs" || exit; done'
             _run("sh", "-c", script, "sh", *map(str, group.directories))
 
@@ -134,10 +136,12 @@ def swap() -> None:
 
 
 def two_cpus() -> None:
-    """Look for CPUs 0 and 1 among those that may be used."""
+    """Look for CPUs 0 and 1 among those that may be used, and for a way to choose between them."""
     allowed = os.sched_getaffinity(0)
     if not {0, 1} <= allowed:
         raise UnableError(f"CPUs that may be used: {', '.join(map(str, sorted(allowed)))}")
+    if not find_layout().version("cpuset"):
+        raise UnableError("no cgroup hierarchy has cpuset")
 
 
 def huge_pages() -> None:

@@ -6,7 +6,7 @@ from typing import Final
 
 import psutil
 
-from tests.support.cgroups import root_directories
+from tests.support.cgroups import find_layout
 from tests.support.mounts import mounts
 
 _VARIABLE: Final = "PYLXCFS_TEST_SESSION"
@@ -33,6 +33,6 @@ class Session:
     def leftovers(self) -> list[str]:
         """Name every mount, cgroup and process of this run that is still there."""
         left = [f"mount {mount.point}" for mount in mounts() if self.token in mount.point]
-        for root in root_directories():
-            left += [f"cgroup {group}" for group in root.glob(f"{self.token}*")]
+        for base in find_layout().bases:
+            left += [f"cgroup {group}" for group in base.glob(f"{self.token}*")]
         return left + self._processes()

@@ -8,7 +8,7 @@ from typing import Final
 
 import psutil
 
-from tests.support.cgroups import Cgroup, cgroup, root_directories
+from tests.support.cgroups import Cgroup, cgroup, find_layout
 from tests.support.container import joining
 from tests.support.daemon import REPOSITORY
 from tests.support.waiting import wait_for
@@ -32,11 +32,11 @@ class EveryHierarchy(Cgroup):
     def __init__(self, name: str) -> None:
         """Create the group."""
         # Not in what somebody has mounted elsewhere for a moment.
-        roots = [root for root in root_directories() if root.is_relative_to(_CGROUPS)]
-        self._directories = [root / name for root in roots]
+        bases = [base for base in find_layout().bases if base.is_relative_to(_CGROUPS)]
+        self._directories = [base / name for base in bases]
+        super().__init__(name)
         for directory in self._directories:
             directory.mkdir(exist_ok=True)
-        super().__init__(name)
 
     @property
     def directories(self) -> list[Path]:
