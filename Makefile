@@ -1,5 +1,5 @@
-# make run    install what is missing, mount, serve in the foreground
-# make test   install what is missing, run all tests (PYTEST='-k meminfo -x' to choose)
+# make run    install what running needs, mount, serve in the foreground
+# make test   install what tests need, run all tests (PYTEST='-k meminfo -x' to choose)
 # make check  ruff and mypy
 # make fuzz   the fuzz tests with other bytes each time, and fifty times as many (some twenty minutes)
 # make mutants  change the code in 200 places, and print what no unit test notices (MUTANTS='--seed 2')
@@ -13,7 +13,6 @@ IMAGE ?= ubuntu
 
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/installed
 RUN_PACKAGES := python3-venv gcc libc6-dev python3-dev
 TEST_PACKAGES := $(RUN_PACKAGES) ca-certificates docker.io podman crun lxc uidmap busybox-static debootstrap lxcfs htop procps util-linux strace user-mode-linux \
     qemu-system-x86 virtiofsd kmod tmux nodejs default-jre-headless systemd
@@ -21,9 +20,9 @@ TEST_PACKAGES := $(RUN_PACKAGES) ca-certificates docker.io podman crun lxc uidma
 # Tests start the daemon hundreds of times; it need not be compiled each time.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test check fuzz mutants bench run-packages test-packages
+.PHONY: run test check fuzz mutants bench fuse run-packages test-packages
 
-run: run-packages $(STAMP)
+run: fuse $(VENV)/installed-run
 	@mkdir -p $(MOUNT_POINT)
 	@echo "To try it, in another terminal (Ctrl-C here ends it):"
 	@echo "  docker run --rm -m 100m --cpuset-cpus 0" \
@@ -31,23 +30,28 @@ run: run-packages $(STAMP)
 	    "sh -c 'free -m; top -b -n1 -1 | head -n 6'"
 	@exec $(BIN)/pylxcfs -f $(MOUNT_POINT)
 
-test: test-packages $(STAMP)
+test: test-packages $(VENV)/installed-test
 	$(BIN)/pytest $(PYTEST)
 
-check: run-packages $(STAMP)
+check: $(VENV)/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-fuzz: test-packages $(STAMP)
+fuzz: test-packages $(VENV)/installed-test
 	$(BIN)/pytest --hypothesis-profile=fuzz tests/fuzz $(PYTEST)
 
-mutants: test-packages $(STAMP)
+mutants: test-packages $(VENV)/installed-test
 	@$(BIN)/pip install --quiet --disable-pip-version-check 'coverage>=7'
 	$(BIN)/python -m benchmarks.mutants $(MUTANTS)
 
-bench: test-packages $(STAMP)
+bench: test-packages $(VENV)/installed-test
 	$(BIN)/python -m benchmarks.performance $(BENCH)
+
+fuse:
+	@[ -c /dev/fuse ] || { \
+	    echo "make run: no /dev/fuse: modprobe fuse; in a container, docker run --device /dev/fuse --cap-add SYS_ADMIN" >&2; \
+	    exit 1; }
 
 run-packages:
 	@scripts/install-packages $(RUN_PACKAGES)
@@ -56,13 +60,10 @@ test-packages:
 	@scripts/install-packages $(TEST_PACKAGES)
 
 # Packages first (order-only): the venv needs python3-venv, and psutil a compiler where PyPI has no wheel of it.
-$(STAMP): pyproject.toml | run-packages
-	@$(BIN)/python -c '' 2>/dev/null || { \
-	    for python in python3 python3.14 python3.13 python3.12 python3.11 /usr/bin/python3; do \
-	        $$python -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue; \
-	        echo "making $(VENV) with $$python"; exec $$python -m venv --clear $(VENV); \
-	    done; \
-	    echo "no python3 >= 3.11 with venv found" >&2; exit 1; }
-	@echo "installing pylxcfs and its Python packages into $(VENV)"
-	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+$(VENV)/installed-run: pyproject.toml | run-packages
+	@scripts/make-venv $(VENV) .
+	@touch $@
+
+$(VENV)/installed-test: pyproject.toml | run-packages
+	@scripts/make-venv $(VENV) '.[dev]'
 	@touch $@
