@@ -23,7 +23,7 @@ from pylxcfs.config import (
 from pylxcfs.console import OneLineParser, complain, set_up_logging
 from pylxcfs.errors import StartupError
 from pylxcfs.fuse.connection import parse_mount_options
-from pylxcfs.supervision import supervisor
+from pylxcfs.supervision.start import run
 
 _LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 
@@ -161,7 +161,7 @@ def _build_parser() -> OneLineParser:
 def parse_arguments(argv: Sequence[str] | None = None) -> Config:
     """Check the command line; return what it asks for.
 
-    Raises SystemExit for ``-h``, ``-v`` and wrong usage, StartupError for wrong mount options.
+    Raises SystemExit for ``-h``, ``-v`` and wrong usage.
     """
     parser = _build_parser()
     # Intermixed: lxcfs' users put the mount point first, last and in the middle.
@@ -171,7 +171,10 @@ def parse_arguments(argv: Sequence[str] | None = None) -> Config:
     if len(arguments.mount_points) > 1:
         parser.error(f"more than one mount point given: {' '.join(map(str, arguments.mount_points))}")
     mount_options = ",".join(arguments.mount_options)
-    parse_mount_options(mount_options)
+    try:
+        parse_mount_options(mount_options)
+    except StartupError as error:
+        parser.error(str(error))
     return Config(
         mount_point=arguments.mount_points[0],
         view=ViewConfig(
@@ -202,7 +205,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if os.geteuid() != 0:
             raise StartupError("must be run as root: mounting and reading other processes' cgroups need it")
         set_up_logging(config.log_level)
-        return supervisor.run(config, sys.argv[1:] if argv is None else argv)
+        return run(config, sys.argv[1:] if argv is None else argv)
     except StartupError as error:
         complain("pylxcfs", error)
         return 1

@@ -6,6 +6,7 @@ whatever is shown goes through `printable` here.
 
 import io
 import logging
+import os
 import sys
 import time
 from argparse import ArgumentParser
@@ -13,6 +14,9 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Final, NoReturn
 
+#: The exit status of a command line that is wrong, whatever the machine is like. The unit knows it, and does
+#: not try again.
+USAGE_ERROR: Final = 2
 _INTERVAL_SECONDS: Final = 10.0
 #: What differs in a name or a number only: more than any part of the program says at once, too little to fill
 #: a disk.
@@ -23,6 +27,15 @@ _LONGEST_LINE: Final = 4096
 #: os.fsdecode: bytes that are no UTF-8 are kept as these (PEP 383).
 _FIRST_BYTE: Final = 0xDC80
 _LAST_BYTE: Final = 0xDCFF
+_STDERR: Final = 2
+#: sd-daemon(3): what begins a line for the journal; it adds the program's name itself.
+_PRIORITIES: Final = {
+    logging.DEBUG: "<7>",
+    logging.INFO: "<6>",
+    logging.WARNING: "<4>",
+    logging.ERROR: "<3>",
+    logging.CRITICAL: "<2>",
+}
 _FIRST_LONG: Final = 0x10000
 _SHORT_ESCAPES: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
@@ -65,18 +78,28 @@ def write_lines(lines: Iterable[str]) -> None:
 
 def complain(program: str, message: object) -> None:
     """Write one line to standard error, whatever the log level is."""
-    sys.stderr.write(f"{program}: {printable(str(message), _LONGEST_LINE)}\n")
+    begin = "<3>" if is_journal() else f"{program}: "
+    sys.stderr.write(f"{begin}{printable(str(message), _LONGEST_LINE)}\n")
+
+
+def is_journal() -> bool:
+    """Tell whether standard error is read by systemd's journal (systemd.exec(5), $JOURNAL_STREAM)."""
+    try:
+        status = os.fstat(_STDERR)
+    except OSError:
+        return False
+    return os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
 
 
 class OneLineParser(ArgumentParser):
-    """An `ArgumentParser` whose errors are one line, without the usage text, and exit with status 1."""
+    """An `ArgumentParser` whose errors are one line, without the usage text, and exit with status 2."""
 
     def error(self, message: str) -> NoReturn:
         """Print `message` on one line and leave."""
         # A sub-command's prog has several words ("pylxcfsctl show"); the program is the first.
         program = self.prog.split()[0]
         complain(program, message)
-        self.exit(1)
+        self.exit(USAGE_ERROR)
 
 
 class _Kind:
@@ -157,9 +180,21 @@ class LogFormatter(logging.Formatter):
         return "\n".join(lines)
 
 
+class JournalFormatter(logging.Formatter):
+    """``<4>message``: the priority in front of every line, and nothing that the journal knows already."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line, and a traceback's lines."""
+        lines = [record.getMessage()]
+        if record.exc_info:
+            lines += self.formatException(record.exc_info).split("\n")
+        priority = _PRIORITIES.get(record.levelno, "")
+        return "\n".join(f"{priority}{printable(line, _LONGEST_LINE)}" for line in lines)
+
+
 def set_up_logging(level: str, program: str = "pylxcfs") -> None:
     """Log to stderr what is at least as grave as `level`."""
     handler = logging.StreamHandler()
-    handler.setFormatter(LogFormatter(program))
+    handler.setFormatter(JournalFormatter() if is_journal() else LogFormatter(program))
     handler.addFilter(RepetitionFilter())
     logging.basicConfig(level=level, handlers=[handler], force=True)

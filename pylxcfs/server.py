@@ -1,8 +1,9 @@
 """The serving process: everything is built here and passed in.
 
-Started by the supervisor as ``python -m pylxcfs.server GENERATION ARGUMENTS…``, with its end of the socket
-pair as descriptor 3 (pylxcfs/supervision/protocol.py). A server whose supervisor has died becomes the
-supervisor. The name ``pylxcfs.server`` stays: supervisors of earlier versions start this code by it.
+The supervisor starts ``python -m pylxcfs.server ARGUMENTS…`` as a template, which forks servers
+(pylxcfs/supervision/template.py). One waits until it is told to serve; a server whose supervisor has died
+becomes the supervisor. The name ``pylxcfs.server`` stays: supervisors of earlier versions start this code by
+it.
 """
 
 import contextlib
@@ -10,7 +11,6 @@ import gc
 import json
 import logging
 import os
-import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Sequence
@@ -27,7 +27,7 @@ from pylxcfs.accounting.load_tracker import STEP_SECONDS
 from pylxcfs.cgroup.types import Controller
 from pylxcfs.cli import parse_arguments
 from pylxcfs.config import Config
-from pylxcfs.console import complain, set_up_logging
+from pylxcfs.console import set_up_logging
 from pylxcfs.content.engine import Engine, assemble
 from pylxcfs.content.features import describe, options
 from pylxcfs.errors import StartupError
@@ -39,22 +39,23 @@ from pylxcfs.fuse.session import Session
 from pylxcfs.fuse.tree import Tree
 from pylxcfs.fuse.triggers import Triggers
 from pylxcfs.linux.files import read_boot_id
+from pylxcfs.reattach.__main__ import main as rebind
 from pylxcfs.rundir import status_socket
 from pylxcfs.status.source import StatusSource
 from pylxcfs.supervision.children import python_command, python_environment
 from pylxcfs.supervision.protocol import (
     ALIVE,
     ALIVE_SECONDS,
-    CONTROL_FD,
     DRAIN,
+    FORK_REBINDING,
     GO,
     HOST_VIEW,
-    MAX_MESSAGE,
     OWN_VIEW,
     READY,
     STORE_NAME,
 )
 from pylxcfs.supervision.systemd import pass_descriptor
+from pylxcfs.supervision.template import fork_on_demand, open_control, receive, tell_failure
 
 _log = logging.getLogger(__name__)
 _PRUNE_SECONDS: Final = 5.0
@@ -74,21 +75,31 @@ class _End(Enum):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Serve; return the exit status."""
-    generation, *arguments = sys.argv[1:] if argv is None else argv
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    try:
-        config = parse_arguments(arguments)
+    """Be a template; in each process that it forks, do what that is for. Return the exit status."""
+    arguments = sys.argv[1:] if argv is None else argv
+    template_control = open_control()
+    config = parse_arguments(arguments)
+    forked = fork_on_demand(template_control)
+    if forked is None:
+        return 0
+    order, control = forked
+    with control:
+        if order.startswith(FORK_REBINDING):
+            return rebind([order.removeprefix(FORK_REBINDING).decode(), *arguments])
         set_up_logging(config.log_level)
-        with socket.socket(fileno=CONTROL_FD) as control:
-            control.set_inheritable(False)
-            return _run(config, control, int(generation), arguments)
-    except StartupError as error:
-        complain("pylxcfs", error)
-        return 1
+        try:
+            _run(config, control, arguments)
+        except StartupError as error:
+            tell_failure(control, error)
+            return 1
+        except Exception as error:  # noqa: BLE001 - not hidden: it ends the process
+            tell_failure(control, repr(error))
+            _log.exception("the server ends")
+            return 1
+    return 0
 
 
-def _run(config: Config, control: socket.socket, generation: int, arguments: Sequence[str]) -> int:
+def _run(config: Config, control: socket.socket, arguments: Sequence[str]) -> None:
     """Build everything, wait for the word to go, and serve; raises StartupError."""
     # Before anything is mounted: what is looked up by path from then on may be below our own mount.
     engine = assemble(config.view, config.proc_root, config.sys_root, config.state_directory / "ledgers")
@@ -96,9 +107,10 @@ def _run(config: Config, control: socket.socket, generation: int, arguments: Seq
     gc.collect()
     gc.freeze()
     control.send(READY)
-    device_fd = _wait_for_connection(control, engine)
-    if device_fd is None:
-        return 0
+    told = _wait_for_connection(control, engine)
+    if told is None:
+        return
+    generation, device_fd = told
     passes = Passes(config.state_directory / "passes")
     session = Session(device_fd, Nearness(engine.processes.last_cpu))
     triggers = Triggers(engine.content, session) if config.psi_poll else None
@@ -116,30 +128,17 @@ def _run(config: Config, control: socket.socket, generation: int, arguments: Seq
     saved.save(engine.loads.snapshot())
     if end is _End.ORPHANED:
         _become_supervisor(config, device_fd, arguments)
-    return 0
 
 
-def _wait_for_connection(control: socket.socket, engine: Engine) -> int | None:
-    """Return the descriptor to serve; None if the supervisor has gone."""
+def _wait_for_connection(control: socket.socket, engine: Engine) -> tuple[int, int] | None:
+    """Return the generation and the descriptor to serve; None if the supervisor has gone."""
     while True:
-        word, fds = _receive(control)
-        if word == GO and fds:
-            return fds[0]
+        word, fds = receive(control)
+        if word.startswith(GO) and fds:
+            return int(word.removeprefix(GO)), fds[0]
         if not word:
             return None
         _obey_view(word, engine)
-
-
-def _receive(control: socket.socket) -> tuple[bytes, list[int]]:
-    """Return the next word and what came with it; no word once the supervisor has gone."""
-    try:
-        word, fds, _, _ = socket.recv_fds(control, MAX_MESSAGE, 1)
-    except ConnectionError:
-        # It went without having read all that we said.
-        return b"", []
-    for fd in fds:
-        os.set_inheritable(fd, False)  # noqa: FBT003 - the function's own interface
-    return word, fds
 
 
 async def _serve(
@@ -174,7 +173,7 @@ async def _obey(loop: Session, control: socket.socket, engine: Engine) -> _End:
     """Do what the supervisor says until serving has to end."""
     while True:
         await trio.lowlevel.wait_readable(control)
-        word, _ = _receive(control)
+        word, _ = receive(control)
         if word == DRAIN or not word:
             loop.stop()
             return _End.DRAINED if word else _End.ORPHANED
@@ -267,4 +266,7 @@ def _log_start(config: Config, engine: Engine) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    _status = main()
+    logging.shutdown()
+    # Readers wait until a server that hands over has gone, and to take an interpreter down takes its time.
+    os._exit(_status)

@@ -17,6 +17,7 @@ from pylxcfs.ctl import (
     install_runtime,
     probe,
     reattach,
+    reload,
     show,
     status,
     uninstall_runtime,
@@ -28,6 +29,7 @@ _COMMANDS: Final = {
     "explain": (explain, "tell where each number of a file comes from, for a process or container"),
     "status": (status, "tell what runs, since when, and what it has done"),
     "doctor": (doctor, "look for what is wrong, and say what to do about it"),
+    "reload": (reload, "have a server of the installed code take over, and wait until it has"),
     "docker-args": (docker_args, "print the options of docker run that bind our files into a container"),
     "install-runtime": (
         install_runtime,

@@ -9,6 +9,7 @@ from pylxcfs import __version__
 from pylxcfs.console import write_lines
 from pylxcfs.ctl.options import add_runtime_dir
 from pylxcfs.ctl.output import align, duration, mebibytes, moment, print_json, short_time
+from pylxcfs.rundir.supervisor_state import Reload
 from pylxcfs.status.document import FileStatus, ServerStatus
 
 if TYPE_CHECKING:
@@ -82,9 +83,15 @@ def as_document(status: "RunStatus") -> dict[str, Any]:
         "host_view": _shows_host(status),
         "replaced": state.replaced if state else 0,
         "replacements": [each._asdict() for each in state.replacements] if state else [],
+        "trouble": state.trouble if state else "",
+        "next_try_at": state.next_try_at if state else 0.0,
+        "reload": (state.reload if state else Reload())._asdict(),
+        "reserve": {"problem": state.reserve.problem if state else ""},
         "processes": {
             "supervisor": asdict(supervisor) if supervisor else None,
             "server": asdict(status.server_process) if status.server_process else None,
+            "template": asdict(status.template_process) if status.template_process else None,
+            "spare": asdict(status.spare_process) if status.spare_process else None,
         },
         "server": status.server.document() if status.server else None,
     }
@@ -104,6 +111,7 @@ def _head(status: "RunStatus", supervisor: "ProcessStatus") -> Iterator[str]:
         rows.append(("server", generation + _describe(status.server_process, status.at)))
     else:
         rows.append(("server", "none runs" if state is None or not state.server_pid else "has gone"))
+    rows.extend(_reserve(status))
     if _shows_host(status):
         why = "until the next SIGUSR2" if state and state.host_view else "because servers kept dying"
         rows.append(("host view", f"ON: everybody sees the host, {why}"))
@@ -112,13 +120,45 @@ def _head(status: "RunStatus", supervisor: "ProcessStatus") -> Iterator[str]:
     if server is not None:
         rows.append(("containers", f"known: {server.containers}; open files: {server.open_files}"))
     yield from align(rows)
-    versions = {__version__, version, state.program_version if state else version}
-    if server is not None and len(versions) > 1:
-        told = f"supervisor {state.program_version if state else '?'}, server {version}"
-        yield f"Versions differ: installed {__version__}, {told}. SIGUSR1 replaces the server."
+    if state is not None and state.reload.error:
+        at = moment(state.reload.ended_at, status.at)
+        yield f"The reload of {at} has changed nothing: {state.reload.error}"
+    yield from _old(status)
+
+
+def _reserve(status: "RunStatus") -> Iterator[tuple[str, str]]:
+    """Tell what is there for the case that the server dies."""
+    if status.spare_process is not None:
+        yield ("spare", _describe(status.spare_process, status.at))
+    if status.template_process is not None:
+        yield ("template", _describe(status.template_process, status.at))
+    if status.state is not None and (problem := status.state.reserve.problem):
+        yield ("reserve", f"MISSING: {problem}{_next_try(status)}")
+
+
+def _next_try(status: "RunStatus") -> str:
+    at = status.state.next_try_at if status.state is not None else 0.0
+    return f"; next try at {moment(at, status.at)}" if at else "; a try is under way"
+
+
+def _old(status: "RunStatus") -> Iterator[str]:
+    """Name each process whose code is not the installed one, and the command that renews it."""
+    versions = {
+        "server": (status.server.version if status.server else __version__, "pylxcfsctl reload"),
+        "supervisor": (
+            status.state.program_version if status.state else __version__,
+            "systemctl restart pylxcfs, or a restart of what has started it,",
+        ),
+    }
+    for name, (version, command) in versions.items():
+        if version != __version__:
+            told = f"the {name} is of {version or 'an unknown one'}, installed is {__version__}"
+            yield f"Versions differ: {told}; {command} renews it."
 
 
 def _trouble(status: "RunStatus") -> str:
+    if status.state is not None and status.state.trouble:
+        return f"nobody serves: the last server {status.state.trouble}{_next_try(status)}"
     if status.server is not None:
         return f"its serving thread has hung for {status.server.unresponsive_seconds:.0f} s"
     stopped = {

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from pylxcfs.diagnosis.finding import Finding, Verdict
+from pylxcfs.rundir.supervisor_state import RunState
 from pylxcfs.status.report import RunStatus
 
 #: Why servers are replaced that were not ill (pylxcfs/supervisor.py).
@@ -18,8 +19,10 @@ def check(status: RunStatus) -> Iterator[Finding]:
     yield _check_processes(status)
     if status.supervisor is None:
         return
-    if status.state is not None and (deaths := _recent_deaths(status)):
-        yield deaths
+    if status.state is not None:
+        yield from _check_reserve(status.state)
+        if deaths := _recent_deaths(status):
+            yield deaths
     if status.server is None:
         return
     if status.server.host_view:
@@ -45,6 +48,25 @@ def check(status: RunStatus) -> Iterator[Finding]:
             "kernel files that are not understood: "
             + ", ".join(f"{each.file} ({each.why}) {each.count} times" for each in surprises),
             "please report the warning in the log; until then their readers see less, or the host's file",
+        )
+
+
+def _check_reserve(state: RunState) -> Iterator[Finding]:
+    """Judge what would become of readers if the server died now, and what became of the latest reload."""
+    if state.reserve.problem:
+        yield Finding(
+            "reserve",
+            Verdict.WARN,
+            f"nobody would take over from the server if it died: {state.reserve.problem}",
+            "repair the installed code: the supervisor tries it again within a minute; until then do not end "
+            "any process of pylxcfs",
+        )
+    if state.reload.error:
+        yield Finding(
+            "reload",
+            Verdict.WARN,
+            f"the latest reload has changed nothing: {state.reload.error}",
+            "repair the installed code, then pylxcfsctl reload",
         )
 
 

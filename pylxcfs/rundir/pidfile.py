@@ -43,6 +43,9 @@ class PidFile:
             os.ftruncate(self._fd, 0)
             os.pwrite(self._fd, b"%d\n" % os.getpid(), 0)
         except OSError as error:
+            if self._fd is not None:
+                # Locked, so ours, though it could not be written: a file without a pid would only mislead.
+                self._path.unlink(missing_ok=True)
             self._close()
             raise StartupError(f"cannot write pid file {self._path}: {error.strerror}") from error
         return self

@@ -24,6 +24,26 @@ class Replacement(NamedTuple):
     gap_seconds: float
 
 
+class Reload(NamedTuple):
+    """An operator's wish for a server of the installed code, and what came of it."""
+
+    #: When it was asked for and when it had an answer, seconds since the epoch; 0 if nobody has ever asked.
+    asked_at: float = 0.0
+    ended_at: float = 0.0
+    #: Why nothing was changed; empty where a server of that code was ready to take over.
+    error: str = ""
+
+
+class Reserve(NamedTuple):
+    """What is there for the case that the server dies."""
+
+    #: The process that servers are forked from, and the server that waits; 0 for none.
+    template_pid: int = 0
+    spare_pid: int = 0
+    #: Why one of them is missing; empty in health.
+    problem: str = ""
+
+
 class RunState(NamedTuple):
     """A supervisor and its server."""
 
@@ -40,6 +60,13 @@ class RunState(NamedTuple):
     replacements: Sequence[Replacement] = ()
     #: Of the supervisor's code, which stays when servers are replaced by those of another version.
     program_version: str = ""
+    reload: Reload = Reload()
+    reserve: Reserve = Reserve()
+    #: Why nobody serves; empty if somebody does.
+    trouble: str = ""
+    #: When it is tried again to have what is missing, be it a server or a reserve (seconds since the epoch);
+    #: 0 if nothing is, or a try is under way.
+    next_try_at: float = 0.0
 
 
 class StateFile:
@@ -70,6 +97,8 @@ class StateFile:
             # A later version may tell more.
             content = {name: content[name] for name in RunState._fields if name in content}
             content["replacements"] = tuple(_checked(Replacement(*one)) for one in content["replacements"])
+            content["reload"] = _checked(Reload(*content.get("reload", ())))
+            content["reserve"] = _checked(Reserve(*content.get("reserve", ())))
             return _checked(RunState(**content))
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return None
@@ -79,7 +108,7 @@ class StateFile:
         self._path.unlink(missing_ok=True)
 
 
-_State = TypeVar("_State", Replacement, RunState)
+_State = TypeVar("_State", Replacement, Reload, Reserve, RunState)
 
 
 def _checked(state: _State) -> _State:

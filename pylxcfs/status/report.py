@@ -10,7 +10,7 @@ import psutil
 
 from pylxcfs.rundir import status_socket
 from pylxcfs.rundir.pidfile import holder
-from pylxcfs.rundir.supervisor_state import RunState, StateFile, is_server
+from pylxcfs.rundir.supervisor_state import Reserve, RunState, StateFile, is_server
 from pylxcfs.status.document import ServerStatus
 
 #: A server answers within some milliseconds, and on a loaded machine some tens of them.
@@ -45,6 +45,9 @@ class RunStatus:
     #: None: it does not answer; then `silence` says why.
     server: ServerStatus | None = None
     silence: str = ""
+    #: What servers are forked from, and the one that waits; None: there is none, or nobody has told.
+    template_process: ProcessStatus | None = None
+    spare_process: ProcessStatus | None = None
 
     @property
     def is_well(self) -> bool:
@@ -75,7 +78,18 @@ def find_out(runtime_dir: Path, answer_seconds: float = ANSWER_SECONDS) -> RunSt
     except (OSError, ValueError) as error:
         silence = f"the server's answer could not be used: {error}"
     pid = server.pid if server else state.server_pid if state and is_server(state.server_pid) else None
-    return RunStatus(runtime_dir, time.time(), supervisor, _process(pid), state, server, silence)
+    reserve = state.reserve if state else Reserve()
+    return RunStatus(
+        runtime_dir,
+        time.time(),
+        supervisor,
+        server_process=_process(pid),
+        template_process=_process(reserve.template_pid or None),
+        spare_process=_process(reserve.spare_pid or None),
+        state=state,
+        server=server,
+        silence=silence,
+    )
 
 
 def _supervisor_pid(directory: Path) -> int | None:

@@ -1,22 +1,25 @@
-"""The supervisor's child processes: how they are started, and a server as its supervisor sees it."""
+"""The supervisor's child processes: how they start and end, and a server as its supervisor sees it."""
 
+import fcntl
 import os
 import signal
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 import pylxcfs
-from pylxcfs.supervision.protocol import CONTROL_FD, DRAIN, GO, HOST_VIEW, MAX_MESSAGE, OWN_VIEW
+from pylxcfs.supervision.protocol import BORN, DRAIN, FAILED, GO, HOST_VIEW, MAX_MESSAGE, OWN_VIEW
 
 #: What systemd tells us is not meant for the server.
 _NOT_INHERITED: Final = frozenset(
     {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"}
 )
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
+#: Above every number at which a child expects a descriptor.
+_ABOVE_ALL: Final = 16
 
 
 def python_command(module: str, *arguments: str) -> list[str]:
@@ -32,18 +35,29 @@ def python_environment() -> dict[str, str]:
     return {**environment, "PYTHONPATH": f"{package}:{path}" if path else package}
 
 
-def start_process(command: list[str], control: int | None = None) -> int:
-    """Start a program of the package, `control` being its `CONTROL_FD`; return its pid. Raises OSError."""
-    actions = [] if control is None else [(os.POSIX_SPAWN_DUP2, control, CONTROL_FD)]
-    return os.posix_spawn(
-        command[0],
-        command,
-        python_environment(),
-        file_actions=actions,
-        # Ctrl-C in a terminal is for the supervisor.
-        setpgroup=0,
-        setsigmask=(),
-    )
+def start_process(command: list[str], descriptors: Mapping[int, int] | None = None) -> int:
+    """Start a program of the package and return its pid; raises OSError.
+
+    `descriptors` are what it is to find at which number, besides standard input, output and error.
+    """
+    # None of them may be where another one is to go.
+    moved = {
+        wanted: fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _ABOVE_ALL)
+        for wanted, fd in (descriptors or {}).items()
+    }
+    try:
+        return os.posix_spawn(
+            command[0],
+            command,
+            python_environment(),
+            file_actions=[(os.POSIX_SPAWN_DUP2, fd, wanted) for wanted, fd in moved.items()],
+            # Ctrl-C in a terminal is for the supervisor.
+            setpgroup=0,
+            setsigmask=(),
+        )
+    finally:
+        for fd in moved.values():
+            os.close(fd)
 
 
 def wait_for_end(pid: int, seconds: float) -> bool:
@@ -70,40 +84,37 @@ def describe_end(code: int) -> str:
         return f"was killed by signal {-code}"
 
 
-class ServerProcess:
-    """A server: started, told to serve, watched."""
+class Child:
+    """A process that a template forks for us; once its template has let go of it, it is our child."""
 
-    def __init__(self, generation: int, arguments: Sequence[str]) -> None:
-        """Start the server of the installed code with the daemon's own arguments; raises OSError."""
-        self.generation = generation
-        #: Whether it waits for `go`, or has been told.
-        self.ready = False
-        #: Whether its end of the socket is closed: it has died, as SIGCHLD will tell.
-        self.hung_up = False
-        #: Whether it has been heard of since it was told to serve.
-        self.serves = False
-        #: When it was told to serve (monotonic clock), None before.
-        self.serving_since: float | None = None
-        #: How often in a row the supervisor has looked and not heard from it.
-        self.unresponsive_ticks = 0
-        self.started_at = time.monotonic()
-        self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    def __init__(self) -> None:
+        """Make the pair of sockets that it shares with us; it is yet to be forked."""
+        self.control, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.control.setblocking(False)  # noqa: FBT003 - the socket's own interface
-        command = python_command("pylxcfs.server", str(generation), *arguments)
-        with theirs:
-            self.pid = start_process(command, theirs.fileno())
+        self.started_at = time.monotonic()
+        #: None until it has told.
+        self.pid: int | None = None
+        #: Whether its end of the socket is closed. If it has a pid, SIGCHLD tells of its end.
+        self.hung_up = False
+        #: Why it has ended, or could not be forked, in its own words; empty if it has said nothing.
+        self.last_words = ""
 
     @property
-    def name(self) -> str:
-        """What it is called in the log and in the unit's status."""
-        return f"server {self.pid} (generation {self.generation})"
+    def is_stillborn(self) -> bool:
+        """Whether it has ended before it had a pid that we know."""
+        return self.hung_up and self.pid is None
 
     def receive(self) -> list[bytes]:
-        """Return the words that it has said since the last time."""
+        """Return the words that it has said since the last time, but for those that every child says."""
         words = []
         try:
             while word := self.control.recv(MAX_MESSAGE):
-                words.append(word)
+                if word.startswith(BORN):
+                    self.pid = int(word.removeprefix(BORN))
+                elif word.startswith(FAILED):
+                    self.last_words = word.removeprefix(FAILED).decode(errors="replace")
+                else:
+                    words.append(word)
         except BlockingIOError:
             return words
         except ConnectionError:
@@ -111,13 +122,56 @@ class ServerProcess:
         self.hung_up = True
         return words
 
-    def go(self, device_fd: int, *, host_view: bool) -> None:
+    def describe_end(self, code: int | None) -> str:
+        """Say how it ended; `code` is None for one that was never born."""
+        how = "could not be forked" if code is None else describe_end(code)
+        return f"{how}: {self.last_words}" if self.last_words else how
+
+    def kill(self) -> None:
+        """End it, also if it is stopped; not reaped before its parent waits, its pid cannot be another's."""
+        if self.pid is None:
+            return
+        try:
+            os.kill(self.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            return
+
+    def close(self) -> None:
+        """Let go of it. One that waits for our word ends by itself then."""
+        self.control.close()
+        self.theirs.close()
+
+
+class ServerProcess(Child):
+    """A server: forked, told to serve, watched."""
+
+    def __init__(self) -> None:
+        """Begin with one that is yet to be forked."""
+        super().__init__()
+        #: Whether it waits for `go`, or has been told.
+        self.ready = False
+        #: Its number among the servers of the mount; 0 until it is told to serve.
+        self.generation = 0
+        #: Whether it has been heard of since it was told to serve.
+        self.serves = False
+        #: When it was told to serve (monotonic clock), None before.
+        self.serving_since: float | None = None
+        #: How often in a row the supervisor has looked and not heard from it.
+        self.unresponsive_ticks = 0
+
+    @property
+    def name(self) -> str:
+        """What it is called in the log and in the unit's status."""
+        return f"server {self.pid} (generation {self.generation})"
+
+    def go(self, device_fd: int, generation: int, *, host_view: bool) -> None:
         """Have it serve the connection of `device_fd`."""
         self.show(host_view=host_view)
+        self.generation = generation
         self.serving_since = time.monotonic()
         self.unresponsive_ticks = 0
         try:
-            socket.send_fds(self.control, [GO], [device_fd])
+            socket.send_fds(self.control, [GO + str(generation).encode()], [device_fd])
         except OSError:
             # It has just died, as we are about to hear.
             return
@@ -130,16 +184,12 @@ class ServerProcess:
         """Have it answer what it has taken, save what the next server needs, and exit."""
         self._tell(DRAIN)
 
-    def kill(self) -> None:
-        """End it, also if it is stopped; not reaped before its parent waits, its pid cannot be another's."""
+    def is_stopped(self) -> bool:
+        """Tell whether somebody has stopped it by a signal (proc_pid_stat(5))."""
         try:
-            os.kill(self.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            return
-
-    def close(self) -> None:
-        """Let go of it."""
-        self.control.close()
+            return b") T " in Path(f"/proc/{self.pid}/stat").read_bytes()
+        except OSError:
+            return False
 
     def resident_bytes(self) -> int:
         """Return its resident memory, 0 if it has gone (proc_pid_statm(5))."""

@@ -14,6 +14,8 @@ from pylxcfs.supervision.systemd import is_being_restarted
 _log = logging.getLogger(__name__)
 #: How long the end may be put off for binds that are planted in containers, or taken out of them.
 _REBIND_SECONDS: Final = 20.0
+#: The same where nobody serves: readers hang until then.
+_HOPELESS_SECONDS: Final = 5.0
 
 
 class Departure:
@@ -32,12 +34,13 @@ class Departure:
         self._is_kept = False
         #: Until when binds are waited for (monotonic clock); None while nothing was begun.
         self._leave_by: float | None = None
+        self._status_at_end = 0
         #: The status to exit with; None until there is nothing left to wait for.
         self.exit_status: int | None = None
 
     @property
     def has_begun(self) -> bool:
-        """Whether the supervisor was told to stop."""
+        """Whether the supervisor was told to stop, or has given up."""
         return self._leave_by is not None
 
     def begin(self, connection: Connection | None) -> None:
@@ -56,12 +59,17 @@ class Departure:
             _log.info("the mount is held for the next start, for %g s", self._hold.seconds)
             self._is_kept = True
         else:
-            self._announcer.stopping()
-        self._rebinding.want(None)
-        # Binds that are just being planted are planted to the end: those that it misses and those that come
-        # too late to be taken away, would be nobody's any more.
-        if not self._rebinding.is_running:
-            self._detach(connection)
+            self._announcer.stopping("giving containers the kernel's files back")
+        self._go_on(connection)
+
+    def give_up(self, connection: Connection, why: str) -> None:
+        """Begin to leave for good, as no server can be had: `why`. The exit status will be 1."""
+        _log.error("%s: giving containers the kernel's files back, and ending", why)
+        self._leave_by = time.monotonic() + _HOPELESS_SECONDS
+        self._status_at_end = 1
+        self._announcer.stopping(f"{why}: giving containers the kernel's files back")
+        self._hold.release()
+        self._go_on(connection)
 
     def rebinding_ended(self, connection: Connection | None) -> None:
         """Go on after the process that works on binds has ended."""
@@ -73,8 +81,15 @@ class Departure:
     def tick(self, connection: Connection | None, now: float) -> None:
         """Give up waiting for binds if it is time; `now` is of the monotonic clock."""
         if self._leave_by is not None and self.exit_status is None and now > self._leave_by:
-            _log.error("binds in containers: not done after %.0f s; leaving", _REBIND_SECONDS)
+            _log.error("binds in containers: not done in time; leaving")
             self._leave(connection)
+
+    def _go_on(self, connection: Connection | None) -> None:
+        self._rebinding.want(None)
+        # Binds that are just being planted are planted to the end: those that it misses and those that come
+        # too late to be taken away, would be nobody's any more.
+        if not self._rebinding.is_running:
+            self._detach(connection)
 
     def _detach(self, connection: Connection | None) -> None:
         """Have our binds taken away if the mount is not to stay, and leave after that."""
@@ -86,8 +101,9 @@ class Departure:
 
     def _leave(self, connection: Connection | None) -> None:
         """Unmount, now that no container has a file of ours, or leave the mount to the next supervisor."""
-        self.exit_status = 0
-        if connection is None or self._is_kept:
-            return
-        self._announcer.connection_ends(connection)
-        connection.unmount()
+        self.exit_status = self._status_at_end
+        if connection is not None and not self._is_kept:
+            self._announcer.connection_ends(connection)
+            connection.unmount()
+        if not self._status_at_end:
+            self._announcer.stopped()

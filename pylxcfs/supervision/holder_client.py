@@ -82,6 +82,13 @@ class Hold:
             with contextlib.suppress(OSError):
                 socket.send_fds(self._own, [KEEP + connection.minor.encode()], [connection.fd])
 
+    def release(self) -> None:
+        """Have nobody keep the connection any more."""
+        self._release_earlier()
+        if self._own is not None:
+            with contextlib.suppress(OSError):
+                self._own.send(RELEASE)
+
     @property
     def _path(self) -> Path:
         return self._directory / "holder.sock"

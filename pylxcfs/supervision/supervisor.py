@@ -1,7 +1,7 @@
-"""The process that holds the connection: starts the server, watches it, and replaces it.
+"""The process that holds the connection: has it served, watches whoever serves, and replaces it.
 
 A FUSE connection lives as long as somebody has its descriptor open. This process has, does nothing else that
-could fail, and imports little; the server does everything else (docs/adr/0019-supervisor.md).
+could fail, and imports little; servers do everything else (docs/adr/0019-supervisor.md).
 """
 
 import contextlib
@@ -17,24 +17,17 @@ from typing import Final
 from pylxcfs.config import Config
 from pylxcfs.errors import StartupError
 from pylxcfs.fuse import device
-from pylxcfs.fuse.connection import (
-    Connection,
-    find_connection,
-    open_connection,
-    parse_mount_options,
-    prepare_mount_point,
-)
-from pylxcfs.rundir.files import make_state_directory
-from pylxcfs.rundir.pidfile import PidFile
-from pylxcfs.rundir.supervisor_state import RunState, is_server
-from pylxcfs.supervision.announcer import Announcer
-from pylxcfs.supervision.children import ServerProcess, describe_end, wait_for_end
-from pylxcfs.supervision.crash_loop import HOST_VIEW_SECONDS, YOUNG_SECONDS, Deaths
+from pylxcfs.fuse.connection import Connection, find_connection
+from pylxcfs.linux.processes import adopt_orphans
+from pylxcfs.rundir.supervisor_state import Reserve, RunState, is_server
+from pylxcfs.supervision.announcer import Announcer, Situation
+from pylxcfs.supervision.children import ServerProcess, wait_for_end
+from pylxcfs.supervision.crash_loop import HOPELESS_SECONDS, HOST_VIEW_SECONDS, YOUNG_SECONDS, Deaths
 from pylxcfs.supervision.departure import Departure
 from pylxcfs.supervision.holder_client import Hold
-from pylxcfs.supervision.protocol import ALIVE, READY, STORE_NAME
+from pylxcfs.supervision.protocol import ALIVE, STORE_NAME
 from pylxcfs.supervision.rebinding import PLANT, Rebinding
-from pylxcfs.supervision.signals import received_signals
+from pylxcfs.supervision.spares import Spares
 from pylxcfs.supervision.systemd import Notifier, inherited_descriptors
 
 _log = logging.getLogger(__name__)
@@ -42,52 +35,19 @@ _log = logging.getLogger(__name__)
 _TICK_SECONDS: Final = 0.25
 #: A server that says nothing for so many ticks hangs: it says something in each.
 _HUNG_TICKS: Final = 5
-#: How long a server may take to start, to answer what it has taken, and to end once it was killed.
-_START_SECONDS: Final = 60.0
+#: How long a server may take to answer what it has taken, and to end once it was killed.
 _DRAIN_SECONDS: Final = 2.0
-#: Until it is tried again to start one, where the system let us start none.
-_RETRY_SECONDS: Final = 1.0
 _REAP_SECONDS: Final = 0.2
 _MEMORY_SECONDS: Final = 5.0
-_STOP_SIGNALS: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
-_SIGNALS: Final = (*_STOP_SIGNALS, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCHLD)
-
-
-def run(config: Config, arguments: Sequence[str]) -> int:
-    """Mount, or take over a mount; have it served until told to stop. `arguments` are ours and the server's.
-
-    Returns the exit status; raises StartupError.
-    """
-    options = parse_mount_options(",".join(config.mount_options))
-    if config.state_directory.is_relative_to(config.mount_point):
-        # Whoever writes there would wait for the server, and that is us.
-        raise StartupError(
-            f"the mount point {config.mount_point} would hide {config.state_directory}: "
-            "choose another --runtime-dir"
-        )
-    if config.hold_seconds and os.getpid() == 1:
-        raise StartupError("--hold needs the host's pid namespace: what keeps the mount would end with ours")
-    with contextlib.ExitStack() as cleanup:
-        cleanup.enter_context(PidFile(config.pidfile or config.runtime_dir / "pylxcfs.pid"))
-        make_state_directory(config.state_directory)
-        cleanup.enter_context(PidFile(config.state_directory / "lock"))
-        if config.mount_point.parent == config.state_directory:
-            # Not Path.mkdir: it asks whoever serves what is there.
-            with contextlib.suppress(FileExistsError):
-                os.mkdir(config.mount_point)  # noqa: PTH102
-        signals = cleanup.enter_context(received_signals(_SIGNALS))
-
-        def mount() -> Connection:
-            prepare_mount_point(config.mount_point)
-            return open_connection(config.mount_point, options)
-
-        return Supervisor(config, arguments, signals, mount).run()
+STOP_SIGNALS: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
+SIGNALS: Final = (*STOP_SIGNALS, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCHLD)
 
 
 class Supervisor:
-    """Who serves one mount point: the current server, and the one that takes over from it.
+    """Who serves one mount point: the current server, and the one in reserve that takes over from it.
 
-    How it comes to an end is another matter (`Departure`), what others are told of it a third (`Announcer`).
+    Where servers come from (`Spares`), how all comes to an end (`Departure`), and what others are told of it
+    (`Announcer`) are other matters.
     """
 
     def __init__(
@@ -99,9 +59,9 @@ class Supervisor:
     ) -> None:
         """Take over the connection that an earlier supervisor has left, if there is one."""
         self._config = config
-        self._arguments = arguments
         self._signals = signals
         self._mount = mount
+        adopt_orphans()
         self._announcer = Announcer(config, Notifier(os.environ.get("NOTIFY_SOCKET")))
         before = self._announcer.left_state()
         _end_orphan(before)
@@ -113,21 +73,20 @@ class Supervisor:
         self._generation = before.generation
         #: What the operator has asked for (SIGUSR2).
         self._host_view = before.host_view
+        self._spares = Spares(arguments)
         #: Whether any server of ours has ever served.
         self._has_served = False
         self._deaths = Deaths()
         self._current: ServerProcess | None = None
-        #: Started while the current one serves, to take over from it.
-        self._successor: ServerProcess | None = None
-        #: When to start the next server, if nobody serves.
-        self._start_at: float | None = None
-        #: Why the current one is to be replaced, and until when it has to end for that.
+        #: When somebody may serve, if nobody does (monotonic clock).
+        self._serve_at = 0.0
+        #: Why the current one is to be replaced, "" if it is not, and until when it has to end for that.
         self._planned = ""
         self._drained_by: float | None = None
         #: Killed, but not seen to end.
         self._lingering: list[ServerProcess] = []
         self._memory_at = self._host_until = 0.0
-        self._rebinding = Rebinding(arguments, enabled=config.reattach)
+        self._rebinding = Rebinding(arguments, lambda: self._spares.template, enabled=config.reattach)
         self._departure = Departure(self._announcer, self._hold, self._rebinding)
         #: Whether binds in containers are of an earlier mount.
         self._has_mounted = False
@@ -137,68 +96,70 @@ class Supervisor:
         try:
             if self._connection is not None:
                 self._announcer.nobody_serves("new supervisor")
-                self._start_current()
             elif self._config.leave:
                 return 0
-            else:
-                self._current = self._start_server()
             tick_at = time.monotonic() + _TICK_SECONDS
             while self._departure.exit_status is None:
+                now = time.monotonic()
+                if now >= tick_at:
+                    tick_at = now + _TICK_SECONDS
+                    self._tick(now)
+                self._advance(now)
                 self._wait(tick_at - time.monotonic())
-                if time.monotonic() >= tick_at:
-                    tick_at = time.monotonic() + _TICK_SECONDS
-                    self._tick(time.monotonic())
             return self._departure.exit_status
         finally:
             self._end()
 
     # What happens.
 
+    def _sources(self) -> dict[int, Callable[[], None]]:
+        """Return the descriptors to wait for, each with what is to be called when it is ready."""
+        sources = self._spares.sources() | self._rebinding.sources()
+        # The end of a child is told by SIGCHLD; a closed socket would be ready all the time.
+        if self._current is not None and not self._current.hung_up:
+            sources[self._current.control.fileno()] = self._hear
+        return sources
+
     def _wait(self, seconds: float) -> None:
         """Handle what happens within the next `seconds`."""
+        if self._departure.exit_status is not None:
+            return
+        sources = self._sources()
         poller = select.poll()
         poller.register(self._signals, select.POLLIN)
-        servers = [server for server in (self._current, self._successor) if server is not None]
-        for server in servers:
-            # Its end is told by SIGCHLD; a closed socket would be ready all the time.
-            if not server.hung_up:
-                poller.register(server.control, select.POLLIN)
+        for fd in sources:
+            poller.register(fd, select.POLLIN)
         ready = {fd for fd, _ in poller.poll(max(0.0, seconds) * 1000)}
-        for server in servers:
-            if server.control.fileno() in ready:
-                self._hear(server)
+        for fd in ready & sources.keys():
+            sources[fd]()
         if self._signals.fileno() in ready:
             for number in self._signals.recv(64):
                 self._handle(signal.Signals(number))
 
-    def _hear(self, server: ServerProcess) -> None:
-        for word in server.receive():
-            if word == ALIVE:
-                server.unresponsive_ticks = 0
-                if not server.serves:
-                    server.serves = True
-                    self._serves(server)
-            elif word == READY:
-                server.ready = True
-                if server is self._current:
-                    self._let_serve(server)
-                else:
-                    self._drain_current()
+    def _hear(self) -> None:
+        server = self._current
+        if server is not None and ALIVE in server.receive():
+            server.unresponsive_ticks = 0
+            if not server.serves:
+                server.serves = True
+                self._serves(server)
 
     def _handle(self, number: signal.Signals) -> None:
-        if number in _STOP_SIGNALS:
+        if number in STOP_SIGNALS:
             _log.info("%s: stopping", number.name)
             self._departure.begin(self._connection)
         elif number == signal.SIGUSR1:
-            self._replace("SIGUSR1")
+            _log.info("SIGUSR1: loading the installed code")
+            self._spares.load(asked_at=time.time())
         elif number == signal.SIGUSR2:
             self._host_view = not self._host_view
-            self._tell_view()
+            if self._current is not None:
+                self._current.show(host_view=self._shows_host)
         elif number == signal.SIGCHLD:
             self._reap()
 
     def _reap(self) -> None:
-        """Take note of every child that has ended, ours or not: in a container orphans come to us."""
+        """Take note of every child that has ended, ours or not: orphans come to us."""
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -206,101 +167,112 @@ class Supervisor:
                 return
             if pid == 0:
                 return
+            # Which child it was, it may have told us at its end only.
+            for hear in self._sources().values():
+                hear()
+            code = os.waitstatus_to_exitcode(status)
+            self._spares.reaped(pid, code)
             if self._rebinding.has_ended(pid):
                 self._departure.rebinding_ended(self._connection)
-            for server in (self._current, self._successor, *self._lingering):
+            for server in (self._current, *self._lingering):
                 if server is not None and server.pid == pid:
-                    self._ended(server, os.waitstatus_to_exitcode(status))
+                    self._ended(server, code)
 
     def _ended(self, server: ServerProcess, code: int) -> None:
-        server.close()
         if server in self._lingering:
             self._lingering.remove(server)
             if self._connection is not None:
                 # In its last moment it may have taken a request after these were asked for the last time.
                 device.resend(self._connection.fd)
-        elif server is self._successor:
-            self._successor = None
-            _log.error("the new server %s; %s goes on", describe_end(code), self._name_current())
-        elif self._connection is None and not self._has_served:
-            # Never got as far as serving: it has said why, or died without a word.
-            if code != 1:
-                _log.error("the server %s at its start", describe_end(code))
-            self._departure.exit_status = 1
-        elif self._successor is not None and self._successor.ready:
-            self._promote()
-        elif self._is_unmounted():
+        elif self._is_unmounted() or self._drained_by is not None:
             self._current = None
         else:
-            why = describe_end(code)
-            _log.warning("%s %s", self._name_current(), why)
+            server.receive()
+            why = server.describe_end(code)
+            _log.warning("%s %s", server.name, why)
             self._lost(server, why)
+        server.close()
 
     def _tick(self, now: float) -> None:
         """Look after what no event tells of."""
         self._hold.keep(self._connection)
         if self._current is not None:
             self._look_at(self._current, now)
-        elif self._start_at is not None and now >= self._start_at:
-            self._start_at = None
-            self._start_current()
-        self._rebinding.start_wanted()
-        successor = self._successor
-        if successor is not None and not successor.ready and now - successor.started_at > _START_SECONDS:
-            successor.kill()
+        self._rebinding.start_wanted(now)
         if self._host_until and now >= self._host_until:
             # Looked at again after as long once more, should this one not come to serve.
             self._host_until = now + HOST_VIEW_SECONDS
             self._deaths = Deaths()
-            self._replace("containers are looked at again")
+            self._plan("containers are looked at again")
         self._departure.tick(self._connection, now)
         self._announcer.tick(now)
 
     def _look_at(self, current: ServerProcess, now: float) -> None:
         """Find out whether the current server is unresponsive, or takes too much memory."""
-        if current.serving_since is None:
-            if now - current.started_at > _START_SECONDS:
-                self._give_up(current, f"did not start within {_START_SECONDS:.0f} s")
-            return
         if self._drained_by is not None:
             if now > self._drained_by:
-                self._give_up(current, "did not stop in time")
+                self._give_up_on(current, "did not stop in time")
             return
         current.unresponsive_ticks += 1
         if current.unresponsive_ticks >= _HUNG_TICKS:
-            self._give_up(current, f"did nothing for {_HUNG_TICKS * _TICK_SECONDS:.2f} s")
+            self._give_up_on(current, f"did nothing for {_HUNG_TICKS * _TICK_SECONDS:.2f} s")
         elif now >= self._memory_at:
             self._memory_at = now + _MEMORY_SECONDS
             resident = current.resident_bytes()
             if resident > self._config.max_memory:
-                self._replace(f"{resident >> 20} MiB of memory")
+                self._plan(f"{resident >> 20} MiB of memory")
 
     # What is done about it.
 
-    def _start_server(self) -> ServerProcess:
-        self._generation += 1
-        try:
-            return ServerProcess(self._generation, self._arguments)
-        except OSError as error:
-            # Most likely no memory, or the interpreter is being upgraded at this moment.
-            raise StartupError(f"cannot start a server: {error}") from error
+    def _advance(self, now: float) -> None:
+        """Do what follows from how things stand now (monotonic clock)."""
+        if self._spares.has_renewed():
+            self._plan("SIGUSR1")
+        if self._current is None:
+            if now >= self._serve_at and (server := self._spares.take()):
+                self._let_serve(server)
+        elif self._planned and self._drained_by is None and self._spares.is_ready:
+            self._drain(self._current)
+        if self._current is None or self._current.serves:
+            # Not while somebody begins to serve: readers wait for that.
+            self._spares.advance(now, is_urgent=self._current is None)
+        self._check_hope(now)
+        self._announcer.tell(
+            Situation(
+                connection=self._connection,
+                server=self._current,
+                host_view=self._host_view,
+                reserve=Reserve(*self._spares.pids, self._spares.problem),
+                reload=self._spares.reload,
+                next_try_at=self._next_try_at(),
+            )
+        )
 
-    def _start_current(self) -> None:
-        """Start the server for a connection that nobody serves; readers wait for as long as it takes."""
-        try:
-            self._current = self._start_server()
-        except StartupError as error:
-            if self._config.leave:
-                # Nobody comes after us: reads shall fail, and not hang.
-                raise
-            if not self._has_served and self._announcer.is_heard:
+    def _next_try_at(self) -> float | None:
+        """Return when what is missing is tried again (monotonic clock), None if that is under way."""
+        if self._spares.is_ready:
+            return self._serve_at if self._current is None else None
+        if self._spares.is_loading or not self._spares.problem:
+            return None
+        return max(self._serve_at, self._spares.next_try_at(is_urgent=self._current is None))
+
+    def _check_hope(self, now: float) -> None:
+        """End if no server can be had, however long it is waited."""
+        problem, gap = self._spares.problem, self._announcer.gap
+        if problem and not self._has_served:
+            if self._connection is None or self._config.leave:
+                # Nobody waits, or nobody comes after us and reads shall fail, and not hang.
+                raise StartupError(self._spares.why_not)
+            if self._announcer.is_heard:
                 # The service manager keeps the connection, and tries again.
-                _log.error("%s", error)
+                _log.error("%s", problem)
                 self._departure.exit_status = 1
                 return
-            _log.error("%s; next try in %.1f s", error, _RETRY_SECONDS)
-            self._announcer.trouble(str(error))
-            self._start_at = time.monotonic() + _RETRY_SECONDS
+        if gap is not None and self._connection is not None and not self._departure.has_begun:
+            since, why = gap
+            if now - since >= HOPELESS_SECONDS:
+                why = f"no server for {HOPELESS_SECONDS:.0f} s ({problem or why})"
+                self._departure.give_up(self._connection, why)
 
     def _let_serve(self, server: ServerProcess) -> None:
         """Give the connection to a server that is ready; the first one finds nothing mounted yet."""
@@ -308,87 +280,69 @@ class Supervisor:
         if self._connection is None:
             self._connection = self._mount()
             self._has_mounted = True
+        self._current = server
+        self._generation += 1
+        self._planned, self._drained_by = "", None
         fd = self._connection.fd
-        start = self._deaths.next_start
-        host_view = self._host_view or start.host_view
         if device.resend(fd):
-            server.go(fd, host_view=host_view)
+            server.go(fd, self._generation, host_view=self._shows_host)
         else:
             # Through a descriptor of its own: what it has taken when it dies then fails, and does not hang.
             own = device.clone(fd)
-            server.go(own, host_view=host_view)
+            server.go(own, self._generation, host_view=self._shows_host)
             os.close(own)
-        self._host_until = time.monotonic() + HOST_VIEW_SECONDS if start.host_view else 0.0
-        self._write_state()
-        self._hold.keep(self._connection)
+        host_view = self._deaths.next_start.host_view
+        self._host_until = time.monotonic() + HOST_VIEW_SECONDS if host_view else 0.0
         if mounted:
+            self._hold.keep(self._connection)
             self._announcer.store(self._connection)
 
     def _serves(self, server: ServerProcess) -> None:
         """Make known that a server has begun to serve."""
         self._has_served = True
-        if self._connection is not None:
-            self._announcer.serves(server, self._connection, host_view=self._host_view)
+        self._announcer.serves(server)
+        if self._departure.has_begun:
+            return
         if self._config.leave:
-            if not self._departure.has_begun:
-                self._departure.begin(self._connection)
-        elif self._has_mounted and not self._departure.has_begun:
+            self._departure.begin(self._connection)
+        elif self._has_mounted:
             self._has_mounted = False
             self._rebinding.want(PLANT)
 
-    def _replace(self, why: str) -> None:
-        """Start a server from the installed code, to take over when it is ready."""
-        if self._start_at is not None:
-            _log.info("%s: starting a server", why)
-            self._start_at = 0.0
-        if self._successor is not None or self._current is None or self._current.serving_since is None:
-            return
-        _log.info("%s: replacing %s", why, self._name_current())
-        try:
-            self._successor = self._start_server()
-        except StartupError as error:
-            _log.error("%s; %s goes on", error, self._name_current())
-            return
-        self._planned = why
+    def _plan(self, why: str) -> None:
+        """Have the current server replaced as soon as another one is ready."""
+        if self._current is not None and not self._planned:
+            _log.info("%s: replacing %s", why, self._current.name)
+            self._planned = why
 
-    def _drain_current(self) -> None:
-        """Have the current server end; its successor is ready."""
-        if self._current is None:
-            self._promote()
-        elif self._drained_by is None:
-            lived_seconds = time.monotonic() - (self._current.serving_since or self._current.started_at)
-            if lived_seconds >= YOUNG_SECONDS:
-                self._deaths = Deaths()
-            self._announcer.nobody_serves(self._planned)
-            self._drained_by = time.monotonic() + _DRAIN_SECONDS
-            self._current.drain()
+    def _drain(self, current: ServerProcess) -> None:
+        """Have the current server end, for one that is ready."""
+        lived_seconds = time.monotonic() - (current.serving_since or current.started_at)
+        if lived_seconds >= YOUNG_SECONDS:
+            self._deaths = Deaths()
+        self._announcer.nobody_serves(self._planned)
+        self._drained_by = time.monotonic() + _DRAIN_SECONDS
+        current.drain()
 
-    def _promote(self) -> None:
-        """Let the successor serve."""
-        self._drained_by = None
-        self._current, self._successor = self._successor, None
-        if self._current is not None and self._current.ready:
-            self._let_serve(self._current)
-
-    def _give_up(self, server: ServerProcess, why: str) -> None:
+    def _give_up_on(self, server: ServerProcess, why: str) -> None:
         """Replace a server that does not answer, whether or not it can be killed."""
-        _log.warning("%s %s; killing it", self._name_current(), why)
+        _log.warning("%s %s; killing it", server.name, why)
+        # One that somebody has stopped is none that could not go on.
+        hung = not server.is_stopped()
         server.kill()
         self._lingering.append(server)
-        if wait_for_end(server.pid, _REAP_SECONDS):
+        if server.pid is not None and wait_for_end(server.pid, _REAP_SECONDS):
             self._ended(server, -signal.SIGKILL)
-        self._lost(server, why)
+        self._lost(server, why, hung=hung)
 
-    def _lost(self, server: ServerProcess, why: str) -> None:
+    def _lost(self, server: ServerProcess, why: str, *, hung: bool = False) -> None:
         """Go on after a server that ended without being asked to."""
         now = time.monotonic()
-        self._drained_by = None
-        self._deaths = self._deaths.after(now - server.serving_since if server.serving_since else 0.0)
-        self._announcer.nobody_serves(why)
-        if self._successor is not None:
-            self._promote()
-            return
         self._current = None
+        self._planned, self._drained_by = "", None
+        lived_seconds = now - server.serving_since if server.serving_since else 0.0
+        self._deaths = self._deaths.after(lived_seconds, hung=hung)
+        self._announcer.nobody_serves(why)
         start = self._deaths.next_start
         if start.host_view and not self._has_served and self._announcer.is_heard:
             # The service manager keeps the connection, tries again, and knows what to do when it gives up.
@@ -401,13 +355,10 @@ class Supervisor:
                 HOST_VIEW_SECONDS,
                 start.delay_seconds,
             )
-        if start.delay_seconds:
-            self._start_at = now + start.delay_seconds
-        else:
-            self._start_current()
+        self._serve_at = now + start.delay_seconds
 
     def _is_unmounted(self) -> bool:
-        """Tell whether the connection has ended, and say what follows from it."""
+        """Tell whether the connection has ended, and do what follows from it."""
         connection = self._connection
         if connection is None or device.is_connected(connection.fd):
             return False
@@ -417,7 +368,6 @@ class Supervisor:
             # Aborted through /sys/fs/fuse: the mount is dead.
             _log.warning("the connection was aborted; mounting anew")
             self._announcer.nobody_serves("connection aborted")
-            self._start_at = time.monotonic()
         else:
             _log.info("%s was unmounted", self._config.mount_point)
             self._departure.exit_status = 0
@@ -430,27 +380,20 @@ class Supervisor:
         if self._current is not None and exit_status == 0:
             self._current.drain()
         self._rebinding.kill()
-        for server in (self._current, self._successor, *self._lingering):
-            if server is None:
+        for server in (self._current, *self._lingering):
+            if server is None or server.pid is None:
                 continue
             if server is not self._current or not wait_for_end(server.pid, patience):
                 server.kill()
                 wait_for_end(server.pid, _REAP_SECONDS)
             server.close()
+        self._spares.end()
         if self._connection is not None and exit_status is None and not self._hold.is_kept:
             self._connection.unmount()
 
-    def _tell_view(self) -> None:
-        if self._current is not None:
-            self._current.show(host_view=self._host_view or self._deaths.next_start.host_view)
-        self._write_state()
-
-    def _name_current(self) -> str:
-        return "no server" if self._current is None else self._current.name
-
-    def _write_state(self) -> None:
-        if self._connection is not None and self._current is not None:
-            self._announcer.write_state(self._connection, self._current, host_view=self._host_view)
+    @property
+    def _shows_host(self) -> bool:
+        return self._host_view or self._deaths.next_start.host_view
 
 
 _NOTHING_BEFORE: Final = RunState(0, 0.0, "", "", 0, 0, host_view=False, replaced=0)
@@ -465,7 +408,7 @@ def _left_descriptors() -> dict[str, int]:
 def _end_orphan(before: RunState | None) -> None:
     """Kill the server of a supervisor that has died, if it is still there: nobody watches it."""
     # We hold the lock, so that supervisor has gone. We may be it, after it was executed again by its server.
-    if before is not None and before.server_pid != os.getpid() and is_server(before.server_pid):
+    if before is not None and before.server_pid not in {0, os.getpid()} and is_server(before.server_pid):
         _log.warning("killing server %d, which an earlier supervisor has left", before.server_pid)
         with contextlib.suppress(ProcessLookupError):
             os.kill(before.server_pid, signal.SIGKILL)

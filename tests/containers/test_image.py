@@ -64,8 +64,13 @@ def test_process_1(with_image: Docker) -> None:
         alive=supervisor.is_running,
     )
     with_image("exec", container, "sh", "-c", "sleep 5 > /dev/null 2>&1 & exit")
-    wait_for("it has got an orphan", lambda: len(supervisor.children()) == 2)
-    wait_for("it reaps it", lambda: len(supervisor.children()) == 1)
+
+    def orphans() -> list[str]:
+        started = [each.info for each in psutil.process_iter(["name", "ppid"])]
+        return [each["name"] for each in started if (each["ppid"], each["name"]) == (supervisor.pid, "sleep")]
+
+    wait_for("it has got an orphan", lambda: ["sleep"] == orphans())
+    wait_for("it reaps it", lambda: [] == orphans())
     with_image("stop", "--time", "60", container)
     assert 0 == _inspect(with_image, container)["State"]["ExitCode"]
     with_image("rm", container)

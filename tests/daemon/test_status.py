@@ -84,7 +84,8 @@ def test_stopped_server(start_daemon: StartDaemon) -> None:
             os.kill(pid, signal.SIGCONT)
     assert (1, True, False) == (answer.status, answer.document["running"], answer.document["answers"])
     assert str(daemon.mount_point) == answer.document["mount_point"]
-    assert {"stopped"} == {process["state"] for process in answer.document["processes"].values()}
+    processes = answer.document["processes"]
+    assert ("stopped", "stopped") == (processes["supervisor"]["state"], processes["server"]["state"])
     assert server == answer.document["processes"]["server"]["pid"]
     assert "BUT the server did not answer within 2 s (server and supervisor stopped" in text
 

@@ -14,7 +14,7 @@ from tests.support.waiting import wait_for
 
 _LIMIT_KB: Final = str(100 * 1024)
 #: What `systemd-analyze security` may say at most, 0 (safe) to 10. A mount namespace would take off 2.0.
-_MOST_EXPOSED: Final = 4.2
+_MOST_EXPOSED: Final = 4.3
 
 
 #: Has binds planted late, and whoever takes them away go on running for a while.
@@ -90,13 +90,71 @@ def test_upgrade(service: Service, web: Container) -> None:
 
 
 def test_broken_upgrade(service: Service, web: Container) -> None:
-    """Code that cannot start does not take over: the old server goes on."""
-    service.machine.path(f"{CODE}/pylxcfs/content/engine.py").write_text("raise SystemExit(7)\n")
+    """Code that cannot start does not take over: the reload fails, and the old server goes on."""
+    module = service.machine.path(f"{CODE}/pylxcfs/content/engine.py")
+    whole = module.read_text()
+    module.write_text("raise SystemExit(7)\n")
     before = service.state()
-    service.machine.run("systemctl", "reload", "pylxcfs")
-    wait_for("it says so", lambda: "the new server ended with status 7" in service.journal())
+    assert 0 != service.machine.try_run("systemctl", "reload", "pylxcfs").returncode
+    assert "does not start: it ended with status 7" in service.journal()
     assert _LIMIT_KB == _total_kb(web)
-    assert (before, "running") == (service.state(), service.show("SubState"))
+    assert before["server_pid"] == service.state()["server_pid"]
+    assert ("running", "active") == (service.show("SubState"), service.show("ActiveState"))
+    assert "; the last reload failed: it ended with status 7" in service.show("StatusText")
+    # It does not matter any more what is installed.
+    for _ in range(3):
+        generation = service.state()["generation"]
+        service.machine.run("kill", "-KILL", str(service.state()["server_pid"]))
+        service.wait_for_server_after(generation)
+        assert _LIMIT_KB == _total_kb(web)
+    module.write_text(whole)
+    service.machine.run("systemctl", "reload", "pylxcfs")
+    assert service.state()["server_pid"] != before["server_pid"]
+    wait_for("it is forgotten", lambda: "reload" not in service.show("StatusText"))
+
+
+def test_kill_means_the_supervisor(service: Service, web: Container) -> None:
+    """`systemctl kill` sends SIGTERM to all processes: the server answers until the supervisor has left."""
+    with reader(web) as reading:
+        service.machine.run("systemctl", "kill", "pylxcfs")
+        wait_for("it was started again", lambda: "1" <= service.show("NRestarts"))
+        wait_for("the container has our files again", lambda: _LIMIT_KB == _total_kb(web))
+        seen = reading.stop()
+    assert 0 == seen.failed, (seen.problems, service.journal())
+
+
+def test_wrong_options(service: Service, web: Container) -> None:
+    """A command line that is wrong is not tried again; containers get the kernel's files."""
+    defaults = service.machine.path("/etc/default/pylxcfs")
+    defaults.write_text('PYLXCFS_OPTIONS="--no-such-option"\n')
+    restarts = service.show("NRestarts")
+    service.machine.try_run("systemctl", "restart", "pylxcfs")
+    defaults.unlink()
+    assert ("failed", "2", restarts) == tuple(
+        service.show(name) for name in ("ActiveState", "ExecMainStatus", "NRestarts")
+    )
+    wait_for("the mount is gone", lambda: service.device() is None)
+    assert Path("/proc/meminfo").read_text().split()[1] == _total_kb(web)
+
+
+def test_journal(service: Service) -> None:
+    """What is a warning in the log is one in the journal, and the program's name is there once."""
+    server = service.state()["server_pid"]
+    service.machine.run("kill", "-KILL", str(server))
+    told = f"server {server} (generation 1) was killed by SIGKILL"
+    command = ("journalctl", "--unit=pylxcfs", "--no-pager", "--priority=warning", "--output=short")
+    wait_for("it is told", lambda: told in service.machine.run(*command))
+    warnings = service.machine.run(*command)
+    (line,) = (line for line in warnings.splitlines() if line.endswith(told))
+    assert re.search(r" pylxcfs\[\d+\]: server ", line), line
+    assert " serves after " not in warnings
+
+
+def test_status_is_cleared(service: Service) -> None:
+    """A service that was stopped does not say that somebody serves."""
+    assert service.show("StatusText")
+    service.machine.run("systemctl", "stop", "pylxcfs")
+    assert "" == service.show("StatusText")
 
 
 def test_cannot_be_started(service: Service, web: Container) -> None:

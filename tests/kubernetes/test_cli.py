@@ -75,11 +75,11 @@ def test_help_goes_to_stdout(argv: list[str], capsys: pytest.CaptureFixture[str]
     ],
 )
 def test_wrong_usage_is_one_line(argv: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Every mistake gives one line on stderr that names it, and exit status 1."""
+    """Every mistake gives one line on stderr that names it, and exit status 2."""
     with pytest.raises(SystemExit) as leaving:
         main(argv)
     captured = capsys.readouterr()
-    assert (1, "") == (leaving.value.code, captured.out)
+    assert (2, "") == (leaving.value.code, captured.out)
     assert captured.err.startswith("pylxcfs-webhook: ")
     assert 1 == captured.err.count("\n")
     assert words in captured.err

@@ -173,7 +173,10 @@ def test_unmounted(start_daemon: StartDaemon) -> None:
     """An operator who unmounts ends daemon and holder."""
     daemon = start_daemon(*_LONG)
     _wait_until_held(daemon)
-    subprocess.run(["umount", daemon.mount_point], check=True)
+    # Busy for as long as binds in containers are being looked for, right after the start.
+    wait_for(
+        "it is unmounted", lambda: subprocess.run(["umount", daemon.mount_point], check=False).returncode == 0
+    )
     daemon.check_ended_well()
     wait_for("the holder ends", lambda: _holders(daemon) == [])
 

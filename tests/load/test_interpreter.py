@@ -26,19 +26,28 @@ def _environment(directory: Path) -> Path:
     return python
 
 
-def test_no_server_can_be_started(machine: Session, new_directory: Callable[[str], Path]) -> None:
-    """Readers wait, and nothing is unmounted; as soon as a server can be started, they are answered."""
+def test_nobody_is_left(machine: Session, new_directory: Callable[[str], Path]) -> None:
+    """Readers wait, and nothing is unmounted; as soon as a template can be started, they are answered."""
     del machine
     python = _environment(new_directory("environment"))
     within = ("sh", "-c", _EXEC, "sh", str(python))
     with pylxcfs(new_directory("mount"), within=within) as daemon:
+        wait_for("all is in reserve", lambda: all(daemon.state["reserve"][:2]), alive=daemon.running)
         assert psutil.Process(daemon.server_pid).cmdline()[0] == str(python)
         away = python.rename(python.with_name("away"))
-        psutil.Process(daemon.server_pid).kill()
+        for pid in (*daemon.state["reserve"][:2], daemon.server_pid):
+            psutil.Process(pid).kill()
         with subprocess.Popen(["cat", daemon.proc / "uptime"], stdout=subprocess.PIPE, text=True) as reader:
-            wait_for("it is tried again", lambda: "next try in 1.0 s" in daemon.log, alive=daemon.running)
+            wait_for(
+                "it is told",
+                lambda: (
+                    "Errno 2" in daemon.state["reserve"][2]
+                    and "was killed by SIGKILL" == daemon.state["trouble"]
+                ),
+                alive=daemon.running,
+            )
             assert reader.poll() is None
             away.rename(python)
             assert reader.communicate(timeout=120)[0].count(" ") == 1
         assert reader.returncode == 0
-        assert "cannot start a server: [Errno 2]" in daemon.log
+        wait_for("all is well", lambda: "" == daemon.state["trouble"], alive=daemon.running)

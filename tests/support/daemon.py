@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -119,7 +119,9 @@ class Daemon:
         own = psutil.Process(self.process.pid)
         children = own.children(recursive=True)
         for process in (own, *children):
-            process.kill()
+            # A server in reserve ends by itself when the others have.
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
         self.process.wait()
         # Until then a reader may still have its request taken.
         psutil.wait_procs(children)

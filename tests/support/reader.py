@@ -17,6 +17,7 @@ reads = failed = torn = back = 0
 longest = 0.0
 before = {}
 problems = []
+slow = []
 while not select.select([sys.stdin], [], [], 0)[0]:
     for name in names:
         started = time.monotonic()
@@ -31,7 +32,10 @@ while not select.select([sys.stdin], [], [], 0)[0]:
             failed += 1
             problems.append(repr(error))
             continue
-        longest = max(longest, time.monotonic() - started)
+        seconds = time.monotonic() - started
+        longest = max(longest, seconds)
+        if seconds > 0.002 and len(slow) < 20000:
+            slow.append((started, seconds))
         reads += 1
         lines = content.decode().splitlines()
         # A container without block I/O has no device.
@@ -56,9 +60,13 @@ while not select.select([sys.stdin], [], [], 0)[0]:
             problems.append(f"{name} {content!r}")
     if not reads - len(names):
         print("reading", flush=True)
-seen = dict(reads=reads, failed=failed, torn=torn, back=back, longest_seconds=longest, problems=problems[:2])
-print(json.dumps(seen))
+seen = dict(reads=reads, failed=failed, torn=torn, back=back, longest_seconds=longest)
+print(json.dumps({**seen, "problems": problems[:2], "slow": slow}))
 """
+
+
+#: Somebody who reads all the time notices a death by then.
+_LATER_SECONDS: Final = 0.5
 
 
 class Seen(NamedTuple):
@@ -72,11 +80,26 @@ class Seen(NamedTuple):
     longest_seconds: float
     #: The first of those that were wrong.
     problems: Sequence[str]
+    #: When reads of more than 2 ms began (monotonic clock), and how long they took.
+    slow: Sequence[tuple[float, float]]
 
     @property
     def wrong(self) -> int:
         """How many reads were not as they should be."""
         return self.failed + self.torn + self.back
+
+
+def stall_at(moment: float, seen: Sequence[Seen]) -> float:
+    """Return how long the longest read took that was under way within half a second after `moment`, or 0."""
+    return max(
+        (
+            seconds
+            for one in seen
+            for began, seconds in one.slow
+            if began < moment + _LATER_SECONDS and began + seconds > moment
+        ),
+        default=0.0,
+    )
 
 
 class Reader:

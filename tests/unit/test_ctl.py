@@ -83,14 +83,14 @@ def test_help_goes_to_stdout(argv: list[str], capsys: pytest.CaptureFixture[str]
         (["docker-args", "--mount-point", "/a:b"], "not an absolute path"),
     ],
 )
-def test_wrong_usage_is_one_line_and_status_1(
+def test_wrong_usage_is_one_line_and_status_2(
     argv: list[str], words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Every mistake gives one line on stderr that names it, and exit status 1."""
+    """Every mistake gives one line on stderr that names it, and exit status 2."""
     with pytest.raises(SystemExit) as leaving:
         main(argv)
     captured = capsys.readouterr()
-    assert (leaving.value.code, captured.out) == (1, "")
+    assert (leaving.value.code, captured.out) == (2, "")
     assert captured.err.startswith("pylxcfsctl: ")
     assert captured.err.count("\n") == 1
     assert words in captured.err

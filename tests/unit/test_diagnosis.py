@@ -37,7 +37,7 @@ from pylxcfs.diagnosis.service import ServiceFacts
 from pylxcfs.diagnosis.space import SpaceFacts
 from pylxcfs.linux.mountinfo import Mount
 from pylxcfs.reattach.survey import State
-from pylxcfs.rundir.supervisor_state import Replacement, RunState
+from pylxcfs.rundir.supervisor_state import Reload, Replacement, Reserve, RunState
 from pylxcfs.status.document import FallbackStatus, ServerStatus
 from pylxcfs.status.report import ProcessStatus, RunStatus
 
@@ -126,6 +126,16 @@ def _with_replacement(seconds_ago: float, why: str) -> RunStatus:
         ),
         (_with_replacement(60, "was killed by SIGKILL"), {"daemon": "ok", "deaths": "warn"}, "1 minutes ago"),
         (_with_replacement(60, "SIGUSR1"), {"daemon": "ok"}, ""),
+        (
+            replace(_RUNNING, state=_STATE._replace(reserve=Reserve(0, 0, "it ended with status 7"))),
+            {"daemon": "ok", "reserve": "warn"},
+            "ended with status 7",
+        ),
+        (
+            replace(_RUNNING, state=_STATE._replace(reload=Reload(1.0, 2.0, "SyntaxError: no"))),
+            {"daemon": "ok", "reload": "warn"},
+            "SyntaxError: no repair the installed code, then pylxcfsctl reload",
+        ),
         (_with_replacement(4000, "was killed by SIGKILL"), {"daemon": "ok"}, ""),
     ],
 )

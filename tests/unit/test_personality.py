@@ -2,9 +2,11 @@
 
 import os
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import pytest
 
@@ -66,6 +68,32 @@ def test_a_failed_read_leaves_the_daemon_as_it_was(host: HostReader) -> None:
     with pytest.raises(IsADirectoryError):
         host.read("sys", as_linux32=True)
     assert machine == os.uname().machine
+
+
+#: A seccomp filter that answers personality(2) with EPERM, as LockPersonality= does (linux/seccomp.h).
+_LOCKED: Final = """
+import ctypes, os, struct, sys
+from pathlib import Path
+from pylxcfs.view.host import HostReader
+number = {"x86_64": 135, "aarch64": 92}[os.uname().machine]
+code = b"".join(
+    struct.pack("=HBBI", *each)
+    for each in ((0x20, 0, 0, 0), (0x15, 0, 1, number), (0x06, 0, 0, 0x50001), (0x06, 0, 0, 0x7FFF0000))
+)
+buffer = ctypes.create_string_buffer(code)
+program = struct.pack("@HP", 4, ctypes.addressof(buffer))
+libc = ctypes.CDLL(None, use_errno=True)
+assert 0 == libc.prctl(38, 1, 0, 0, 0)
+assert 0 == libc.prctl(22, 2, program, 0, 0)
+assert -1 == libc.personality(8) and 1 == ctypes.get_errno()
+sys.stdout.buffer.write(HostReader(Path("/proc"), Path("/sys")).read(sys.argv[1], as_linux32=True))
+"""
+
+
+def test_a_locked_personality_costs_no_file() -> None:
+    """Where a filter forbids another personality, the ordinary file is read in its place."""
+    done = subprocess.run([sys.executable, "-c", _LOCKED, OWN], check=True, capture_output=True)
+    assert not is_linux32(done.stdout)
 
 
 def test_other_threads_keep_theirs() -> None:

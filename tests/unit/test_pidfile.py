@@ -24,6 +24,9 @@ except StartupError as error:
 """
 
 
+#: Where no file may have a single byte; SIGXFSZ is ignored by Python, so write(2) fails as on a full disk.
+_NO_ROOM = "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))\n" + _INSTANCE
+
 _HOLDER = """
 import sys
 from pathlib import Path
@@ -116,3 +119,13 @@ def test_who_holds_it(tmp_path: Path) -> None:
         assert f"{os.getpid()}\n" == subprocess.check_output(list(map(str, ask)), text=True)
     path.touch()
     assert holder(path) is None
+
+
+def test_nothing_is_left_of_a_failure(tmp_path: Path) -> None:
+    """A file that cannot be written, as on a full disk, is not left behind empty."""
+    path = tmp_path / "x.pid"
+    done = subprocess.run(
+        [sys.executable, "-c", _NO_ROOM, path], stdout=subprocess.PIPE, text=True, check=True
+    )
+    assert "cannot write pid file" in done.stdout
+    assert not path.exists()

@@ -146,7 +146,7 @@ def test_command_lines(command: str, name: str, capsys: pytest.CaptureFixture[st
     try:
         assert main([command, *arguments]) != 0
     except SystemExit as end:
-        assert end.code == 1  # noqa: PT017 - either way is one of refusing
+        assert end.code == 2  # noqa: PT017 - either way is one of refusing
     told = capsys.readouterr()
     lines = (told.out + told.err).removesuffix("\n").split("\n")
     assert len(lines) == 1

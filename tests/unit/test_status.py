@@ -12,7 +12,7 @@ from pylxcfs.ctl.doctor import as_document as doctor_document
 from pylxcfs.ctl.output import duration, mebibytes, moment, short_time
 from pylxcfs.ctl.status import as_document, lines
 from pylxcfs.diagnosis.finding import Finding, Verdict
-from pylxcfs.rundir.supervisor_state import Replacement, RunState
+from pylxcfs.rundir.supervisor_state import Reload, Replacement, Reserve, RunState
 from pylxcfs.status.document import FallbackStatus, FileStatus, ServerStatus
 from pylxcfs.status.report import ProcessStatus, RunStatus
 
@@ -71,6 +71,8 @@ def test_everything_is_told() -> None:
     assert "not kept    CPU counters of 3 containers have no room in the runtime directory" in text
     assert "not kept    none" in _text(replace(_STATUS, server=replace(_SERVER, unkept_ledgers=0)))
     assert "BUT" not in text
+    assert "MISSING" not in text
+    assert "has changed nothing" not in text
     assert "Versions differ" not in text
 
 
@@ -106,7 +108,26 @@ def test_latest_replacements_first() -> None:
             "until the next SIGUSR2",
         ),
         (replace(_STATUS, state=_STATE._replace(replaced=0, replacements=())), "replaced    never"),
-        (replace(_STATUS, server=replace(_SERVER, version="0.0.9")), "Versions differ: installed"),
+        (
+            replace(_STATUS, server=replace(_SERVER, version="0.0.9")),
+            f"Versions differ: the server is of 0.0.9, installed is {__version__}; pylxcfsctl reload renews",
+        ),
+        (
+            replace(_STATUS, state=_STATE._replace(program_version="0.0.9")),
+            f"Versions differ: the supervisor is of 0.0.9, installed is {__version__}; systemctl restart",
+        ),
+        (
+            replace(_SILENT, state=_STATE._replace(trouble="was killed by SIGKILL", next_try_at=_NOW)),
+            "BUT nobody serves: the last server was killed by SIGKILL; next try at ",
+        ),
+        (
+            replace(_STATUS, state=_STATE._replace(reserve=Reserve(0, 0, "it ended with status 7"))),
+            "reserve     MISSING: it ended with status 7; a try is under way\n",
+        ),
+        (
+            replace(_STATUS, state=_STATE._replace(reload=Reload(_NOW - 9, _NOW - 8, "SyntaxError"))),
+            "has changed nothing: SyntaxError",
+        ),
         (replace(_STATUS, server=replace(_SERVER, files={})), "Nobody has read a file."),
         (replace(_STATUS, server=replace(_SERVER, failed=3)), "3 for a mistake in pylxcfs"),
         (replace(_STATUS, state=None), "runs, up 1 d 3 h"),
