@@ -69,6 +69,8 @@ _TELL_SECONDS: Final = 1.0
 class _End(Enum):
     """Why serving ended."""
 
+    #: It was never told to serve.
+    UNUSED = "unused"
     UNMOUNTED = "unmounted"
     DRAINED = "drained"
     ORPHANED = "orphaned"
@@ -103,13 +105,30 @@ def _run(config: Config, control: socket.socket, arguments: Sequence[str]) -> No
     """Build everything, wait for the word to go, and serve; raises StartupError."""
     # Before anything is mounted: what is looked up by path from then on may be below our own mount.
     engine = assemble(config.view, config.proc_root, config.sys_root, config.state_directory / "ledgers")
+    saved = LoadFile(config.state_directory / "load.json", read_boot_id(config.proc_root))
     # What is here now stays; the collector need not walk it again while a reader waits.
     gc.collect()
     gc.freeze()
+    end, device_fd = trio.run(_wait_and_serve, config, control, engine, saved)
+    if end is not _End.UNUSED:
+        saved.save(engine.loads.snapshot())
+    if end is _End.ORPHANED:
+        _become_supervisor(config, device_fd, arguments)
+
+
+async def _wait_and_serve(
+    config: Config, control: socket.socket, engine: Engine, saved: LoadFile
+) -> tuple[_End, int]:
+    """Serve the descriptor that comes with the word to go; return why that ended, and the descriptor.
+
+    The event loop runs, and a thread has, before anybody is kept waiting: to start them takes longer than all
+    that is left to be done then.
+    """
+    await trio.to_thread.run_sync(gc.isenabled)
     control.send(READY)
-    told = _wait_for_connection(control, engine)
+    told = await _wait_for_connection(control, engine)
     if told is None:
-        return
+        return _End.UNUSED, -1
     generation, device_fd = told
     passes = Passes(config.state_directory / "passes")
     session = Session(device_fd, Nearness(engine.processes.last_cpu))
@@ -120,19 +139,16 @@ def _run(config: Config, control: socket.socket, arguments: Sequence[str]) -> No
         passes.clear()
         _log_start(config, engine)
     # Only now: the server before us has saved them at its very end.
-    saved = LoadFile(config.state_directory / "load.json", read_boot_id(config.proc_root))
     engine.loads.restore(saved.load())
     source = StatusSource(generation, engine, file_system, session)
     beside = (partial(_save_loads, engine, saved), partial(_tell_status, source, config.state_directory))
-    end = trio.run(_serve, session, file_system, control, engine, beside)
-    saved.save(engine.loads.snapshot())
-    if end is _End.ORPHANED:
-        _become_supervisor(config, device_fd, arguments)
+    return await _serve(session, file_system, control, engine, beside), device_fd
 
 
-def _wait_for_connection(control: socket.socket, engine: Engine) -> tuple[int, int] | None:
+async def _wait_for_connection(control: socket.socket, engine: Engine) -> tuple[int, int] | None:
     """Return the generation and the descriptor to serve; None if the supervisor has gone."""
     while True:
+        await trio.lowlevel.wait_readable(control)
         word, fds = receive(control)
         if word.startswith(GO) and fds:
             return int(word.removeprefix(GO)), fds[0]
