@@ -17,6 +17,7 @@ from pylxcfs.containers.procpid import (
     is_linux32,
     parse_boottime_offset,
     parse_last_cpu,
+    parse_parent,
     parse_pids,
     parse_start_ticks,
     parse_state,
@@ -213,6 +214,18 @@ class HeldProcess:
             yield HeldProcess(directory)
         finally:
             os.close(directory)
+
+    def number(self) -> int:
+        """Return its own number in our pid namespace, a thread's where it is one."""
+        return int(self.read("stat").partition(b" ")[0])
+
+    def parent(self) -> int:
+        """Return the pid of its parent, 0 where that is not in our pid namespace."""
+        return parse_parent(self.read("stat"))
+
+    def link(self, name: str) -> str:
+        """Return where one of its links points, as it sees it."""
+        return os.readlink(name, dir_fd=self._directory)
 
     def start_ticks(self) -> int:
         """Return when it began, in clock ticks since boot."""

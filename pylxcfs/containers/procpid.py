@@ -53,6 +53,14 @@ def parse_pids(status: bytes) -> Sequence[int]:
     raise ParseError("/proc/PID/status", b"no NSpid")
 
 
+def parse_parent(stat: bytes) -> int:
+    """Return the parent's pid, 0 where that is not in our pid namespace; raises ParseError."""
+    try:
+        return int(stat[stat.rindex(b")") + 1 :].split()[1])
+    except (ValueError, IndexError) as error:
+        raise ParseError("/proc/PID/stat", stat) from error
+
+
 def parse_start_ticks(stat: bytes) -> int:
     """Return starttime, in clock ticks since boot; raises ParseError.
 

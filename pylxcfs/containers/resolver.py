@@ -5,8 +5,6 @@ from collections import Counter, OrderedDict
 from collections.abc import Collection
 from typing import Final
 
-import psutil
-
 from pylxcfs.cgroup.membership import (
     common_paths,
     container_paths,
@@ -20,7 +18,7 @@ from pylxcfs.containers.askers import Askers
 from pylxcfs.containers.container import Container, ContainerKey
 from pylxcfs.containers.inits import Init, Inits
 from pylxcfs.containers.limits import is_limited
-from pylxcfs.containers.processes import PROCESS_GONE, Processes
+from pylxcfs.containers.processes import Processes
 from pylxcfs.linux.files import WANT_OF_RESOURCES
 
 _log = logging.getLogger(__name__)
@@ -133,30 +131,6 @@ class Resolver:
             self.forget(container)
         dropped, self._dropped = self._dropped, []
         return dropped
-
-    def find_container_pid(self, container_id: str) -> int:
-        """Return a process of the container whose id begins with `container_id`, by its cgroup's name.
-
-        Raises LookupError where none or more than one container matches.
-        """
-        host_mounts = self._processes.namespace("self", "mnt")
-        found: dict[str, int] = {}
-        for pid in psutil.pids():
-            try:
-                if self._processes.namespace(pid, "mnt") == host_mounts:
-                    continue
-                with self._processes.hold(pid) as process:
-                    membership = process.membership()
-            except (*PROCESS_GONE, PermissionError):
-                continue
-            for _, path in membership:
-                # systemd's cgroup driver names them docker-ID.scope, cgroupfs' just ID.
-                names = (part.removesuffix(".scope").rpartition("-")[2] for part in path.split("/"))
-                found.update({name: pid for name in names if name.startswith(container_id)})
-        if len(found) != 1:
-            what = "several containers have" if found else "no running container has"
-            raise LookupError(f"{what} an id that begins with {container_id!r}")
-        return found.popitem()[1]
 
     def _find(self, task: int) -> Container | None:
         pid_namespace, membership = self._askers.look(task)

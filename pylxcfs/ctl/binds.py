@@ -8,6 +8,7 @@ from typing import Final
 from pylxcfs.console import write_lines
 from pylxcfs.ctl.options import add_fsname, add_mount_point, add_runtime_dir
 from pylxcfs.ctl.output import align, print_json
+from pylxcfs.ctl.whose import add_container
 from pylxcfs.reattach.outcome import Action, Outcome, summary
 from pylxcfs.reattach.plan import Request
 from pylxcfs.reattach.survey import State
@@ -19,9 +20,7 @@ _QUIET: Final = frozenset({State.ALIVE, State.OTHER})
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options that both commands have."""
-    parser.add_argument(
-        "--container", metavar="ID", help="only this container; the beginning of its id is enough"
-    )
+    add_container(parser, "only the container that process P is in")
     parser.add_argument("--dry-run", action="store_true", help="only say what would be done")
     parser.add_argument("--json", action="store_true", help="as a JSON list, binds without trouble included")
     add_mount_point(parser)
@@ -35,6 +34,7 @@ def request_of(arguments: argparse.Namespace) -> Request:
         mount_point=arguments.mount_point.absolute(),
         runtime_dir=arguments.runtime_dir.absolute(),
         container=arguments.container,
+        pid=arguments.pid,
         source=arguments.fsname,
         take_over=getattr(arguments, "take_over", False),
         dry_run=arguments.dry_run,

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 from pylxcfs.config import ViewConfig
 from pylxcfs.console import write_lines
 from pylxcfs.ctl.output import align, print_json
-from pylxcfs.ctl.show import PROC, SYS, add_selection, find_file, find_pid
+from pylxcfs.ctl.show import PROC, SYS, add_selection, find_file
+from pylxcfs.ctl.whose import asked_process
 
 if TYPE_CHECKING:
     from pylxcfs.content.explanation import Bound, Explanation, FieldExplanation, TermValue
@@ -39,16 +40,17 @@ def run(arguments: argparse.Namespace) -> int:
 
     file = find_file(arguments)
     log: Log = []
-    engine = assemble(
-        ViewConfig(cache_ttl_seconds=0),
-        PROC,
-        SYS,
-        make_files=recording_files(log),
-        make_host=recording_host(log),
-    )
-    if file not in engine.files:
-        raise LookupError(f"this kernel has no /{file.path}")
-    explanation = explain(engine, log, file, find_pid(arguments, engine.resolver))
+    with asked_process(arguments) as pid:
+        engine = assemble(
+            ViewConfig(cache_ttl_seconds=0),
+            PROC,
+            SYS,
+            make_files=recording_files(log),
+            make_host=recording_host(log),
+        )
+        if file not in engine.files:
+            raise LookupError(f"this kernel has no /{file.path}")
+        explanation = explain(engine, log, file, pid)
     chosen = _choose(explanation, arguments.field)
     if arguments.json:
         print_json(as_document(explanation, chosen))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from pylxcfs.config import DEFAULT_RUNTIME_DIR
+from pylxcfs.containers.lookup import Lookup
 from pylxcfs.fuse.connection import FILE_SYSTEM_TYPE, MountOptions
 from pylxcfs.linux.mountinfo import Mount, parse_line
 from pylxcfs.reattach.detached import Detached
@@ -33,8 +34,10 @@ class Request:
 
     mount_point: Path
     runtime_dir: Path = DEFAULT_RUNTIME_DIR
-    #: Only this container: the beginning of its id, or its cgroup's own name.
+    #: Only this container, by whatever `containers.lookup` finds it.
     container: str | None = None
+    #: Only the container that this process is in.
+    pid: int | None = None
     #: What the binds' file system is called (``-o fsname``); None: as the one on the mount point.
     source: str | None = None
     #: Also replace binds that another server answers for, lxcfs' included.
@@ -206,16 +209,12 @@ def plan_absent(
 
 def _choose(request: Request, namespaces: Iterable[Namespace]) -> list[Namespace]:
     """Return the namespaces that are meant, oldest first; LookupError if a container was named in vain."""
-    chosen = [
-        namespace
-        for namespace in namespaces
-        if not namespace.is_hosts and (request.container is None or namespace.name.matches(request.container))
-    ]
-    if request.container is not None:
-        ids = {namespace.name.container_id or namespace.name.cgroup for namespace in chosen}
-        if len(ids) != 1:
-            what = "several containers have" if ids else "no running container has"
-            raise LookupError(f"{what} an id that begins with {request.container!r}")
+    chosen = [namespace for namespace in namespaces if not namespace.is_hosts]
+    with Lookup(request.proc_root) as lookup:
+        if request.pid is not None:
+            chosen = lookup.of_process(request.pid, chosen)
+        elif request.container is not None:
+            chosen = lookup.choose(request.container, chosen)
     return sorted(chosen, key=_age)
 
 

@@ -139,9 +139,7 @@ def test_unknown_container(site: Site) -> None:
     """A container that is not there is one line and exit status 1."""
     report = site.ctl("reattach", "--container", "no-such-container")
     assert report.status == 1
-    assert report.stderr == (
-        "pylxcfsctl: no running container has an id that begins with 'no-such-container'\n"
-    )
+    assert report.stderr == ("pylxcfsctl: no running container is called 'no-such-container'\n")
 
 
 def test_retrofit(site: Site, make_bound: MakeBound) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pylxcfs.containers.name import Name, name_of
+from pylxcfs.containers.name import Name
 from pylxcfs.containers.procpid import parse_start_ticks
 from pylxcfs.ctl.binds import table
 from pylxcfs.linux.mountinfo import Mount
@@ -79,48 +79,6 @@ def reach_of(*tables: tuple[Namespace, bytes]) -> Reach:
     for whose, content in tables:
         reach.add(whose, content, is_whole=True)
     return reach
-
-
-@pytest.mark.parametrize(
-    "path,runtime",
-    [
-        (f"/docker/{ID}", "docker"),
-        (f"/system.slice/docker-{ID}.scope", "docker"),
-        (f"/kubepods.slice/kubepods-pod1.slice/cri-containerd-{ID}.scope", "containerd"),
-        (f"/kubepods.slice/kubepods-pod1.slice/crio-{ID}.scope", "cri-o"),
-        (f"/machine.slice/libpod-{ID}.scope/container", "podman"),
-        (f"/libpod_parent/libpod-{ID}", "podman"),
-        (f"/kubepods/besteffort/pod1/{ID}", ""),
-        (f"/docker/{'0' * 64}/docker/{ID}", "docker"),
-    ],
-)
-def test_ids_in_cgroups(path: str, runtime: str) -> None:
-    """The id is found as each runtime and cgroup driver writes it, the innermost of nested ones."""
-    name = name_of([("memory", "/"), ("pids", path)])
-    assert (ID, runtime, "3f2a9c31be02") == (name.container_id, name.runtime, name.short)
-    assert name.matches("3f2a9c")
-    assert not name.matches("f2a9c")
-
-
-def test_lxc_is_named_by_its_name() -> None:
-    """LXC has names instead of ids."""
-    name = name_of([("", "/lxc.payload.web-1/system.slice/cron.service")])
-    assert ("web-1", "lxc", "web-1") == (name.container_id, name.runtime, name.short)
-
-
-@pytest.mark.parametrize("path", ["/", "/user.slice", f"/docker/{ID[:-1]}", f"/docker/{ID}0"])
-def test_no_id(path: str) -> None:
-    """Where no id is recognised, the cgroup is what there is to say."""
-    name = name_of([("memory", path), ("pids", "/something/else/that/is/longer")])
-    assert (path, "", "") == (name.cgroup, name.container_id, name.short)
-
-
-def test_a_group_without_id_is_named_by_its_whole_name() -> None:
-    """A part of a name is not enough where the name was not made to be unique."""
-    name = name_of([("memory", "/mine/web")])
-    assert name.matches("web")
-    assert not name.matches("we")
-    assert not name.matches("mine")
 
 
 def test_binds_are_found() -> None:
