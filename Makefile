@@ -13,7 +13,7 @@ IMAGE ?= ubuntu
 
 VENV := .venv
 BIN := $(VENV)/bin
-RUN_PACKAGES := python3-venv gcc libc6-dev python3-dev
+RUN_PACKAGES := python3-venv gcc libc6-dev python3-dev pkg-config libfuse3-dev
 TEST_PACKAGES := $(RUN_PACKAGES) ca-certificates docker.io podman crun lxc uidmap busybox-static debootstrap lxcfs htop procps util-linux strace user-mode-linux \
     qemu-system-x86 virtiofsd kmod tmux nodejs default-jre-headless systemd
 
@@ -59,7 +59,7 @@ run-packages:
 test-packages:
 	@scripts/install-packages $(TEST_PACKAGES)
 
-# Packages first (order-only): the venv needs python3-venv, and psutil a compiler where PyPI has no wheel of it.
+# Packages first (order-only): the venv needs python3-venv, and pyfuse3 a compiler.
 $(VENV)/installed-run: pyproject.toml | run-packages
 	@scripts/make-venv $(VENV) .
 	@touch $@

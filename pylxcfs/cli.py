@@ -22,7 +22,7 @@ from pylxcfs.config import (
 )
 from pylxcfs.console import OneLineParser, complain, set_up_logging
 from pylxcfs.errors import StartupError
-from pylxcfs.fuse.connection import parse_mount_options
+from pylxcfs.fuse.mount_options import parse_mount_options
 from pylxcfs.supervision.start import run
 
 _LOG_LEVELS: Final = ("debug", "info", "warning", "error")

@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from enum import Enum
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -31,13 +31,9 @@ from pylxcfs.console import set_up_logging
 from pylxcfs.content.engine import Engine, assemble
 from pylxcfs.content.features import describe, options
 from pylxcfs.errors import StartupError
-from pylxcfs.fuse.affinity import Nearness
-from pylxcfs.fuse.connection import minor_at
-from pylxcfs.fuse.filesystem import FileSystem
-from pylxcfs.fuse.partial_reads import Passes
-from pylxcfs.fuse.session import Session
-from pylxcfs.fuse.tree import Tree
-from pylxcfs.fuse.triggers import Triggers
+from pylxcfs.fuse import library
+from pylxcfs.fuse.loop import Loop
+from pylxcfs.fuse.mounting import minor_at
 from pylxcfs.linux.files import read_boot_id
 from pylxcfs.reattach.__main__ import main as rebind
 from pylxcfs.rundir import status_socket
@@ -56,6 +52,9 @@ from pylxcfs.supervision.protocol import (
 )
 from pylxcfs.supervision.systemd import pass_descriptor
 from pylxcfs.supervision.template import fork_on_demand, open_control, receive, tell_failure
+
+if TYPE_CHECKING:
+    from pylxcfs.fuse.serving import Serving
 
 _log = logging.getLogger(__name__)
 _PRUNE_SECONDS: Final = 5.0
@@ -81,6 +80,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
     template_control = open_control()
     config = parse_arguments(arguments)
+    try:
+        serving_class = _load_fuse()
+    except StartupError as error:
+        tell_failure(template_control, error)
+        return 1
     forked = fork_on_demand(template_control)
     if forked is None:
         return 0
@@ -90,7 +94,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return rebind([order.removeprefix(FORK_REBINDING).decode(), *arguments])
         set_up_logging(config.log_level)
         try:
-            _run(config, control, arguments)
+            _run(config, control, arguments, serving_class)
         except StartupError as error:
             tell_failure(control, error)
             return 1
@@ -101,7 +105,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _run(config: Config, control: socket.socket, arguments: Sequence[str]) -> None:
+def _run(
+    config: Config,
+    control: socket.socket,
+    arguments: Sequence[str],
+    serving_class: "type[Serving]",
+) -> None:
     """Build everything, wait for the word to go, and serve; raises StartupError."""
     # Before anything is mounted: what is looked up by path from then on may be below our own mount.
     engine = assemble(config.view, config.proc_root, config.sys_root, config.state_directory / "ledgers")
@@ -109,7 +118,7 @@ def _run(config: Config, control: socket.socket, arguments: Sequence[str]) -> No
     # What is here now stays; the collector need not walk it again while a reader waits.
     gc.collect()
     gc.freeze()
-    end, device_fd = trio.run(_wait_and_serve, config, control, engine, saved)
+    end, device_fd = trio.run(_wait_and_serve, config, control, engine, saved, serving_class)
     if end is not _End.UNUSED:
         saved.save(engine.loads.snapshot())
     if end is _End.ORPHANED:
@@ -117,7 +126,11 @@ def _run(config: Config, control: socket.socket, arguments: Sequence[str]) -> No
 
 
 async def _wait_and_serve(
-    config: Config, control: socket.socket, engine: Engine, saved: LoadFile
+    config: Config,
+    control: socket.socket,
+    engine: Engine,
+    saved: LoadFile,
+    serving_class: "type[Serving]",
 ) -> tuple[_End, int]:
     """Serve the descriptor that comes with the word to go; return why that ended, and the descriptor.
 
@@ -130,19 +143,25 @@ async def _wait_and_serve(
     if told is None:
         return _End.UNUSED, -1
     generation, device_fd = told
-    passes = Passes(config.state_directory / "passes")
-    session = Session(device_fd, Nearness(engine.processes.last_cpu))
-    triggers = Triggers(engine.content, session) if config.psi_poll else None
-    tree = Tree(engine.files, engine.cpu_tree, triggers=config.psi_poll)
-    file_system = FileSystem(tree, engine.content, passes, triggers)
+    serving = serving_class(device_fd, engine, config.state_directory / "passes", triggers=config.psi_poll)
     if generation == 1:
-        passes.clear()
+        serving.begin_anew()
         _log_start(config, engine)
     # Only now: the server before us has saved them at its very end.
     engine.loads.restore(saved.load())
-    source = StatusSource(generation, engine, file_system, session)
+    source = StatusSource(generation, engine, serving)
     beside = (partial(_save_loads, engine, saved), partial(_tell_status, source, config.state_directory))
-    return await _serve(session, file_system, control, engine, beside), device_fd
+    return await _serve(serving, control, engine, beside), device_fd
+
+
+def _load_fuse() -> "type[Serving]":
+    """Load pyfuse3, which loads libfuse; raises StartupError where one of them is missing."""
+    error = library.load_error()
+    if error:
+        raise StartupError(f"cannot load pyfuse3: {error}; {library.ADVICE}")
+    from pylxcfs.fuse.serving import Serving  # noqa: PLC0415 - so that what is missing can be told in one line
+
+    return Serving
 
 
 async def _wait_for_connection(control: socket.socket, engine: Engine) -> tuple[int, int] | None:
@@ -158,14 +177,14 @@ async def _wait_for_connection(control: socket.socket, engine: Engine) -> tuple[
 
 
 async def _serve(
-    loop: Session,
-    file_system: FileSystem,
+    serving: "Serving",
     control: socket.socket,
     engine: Engine,
     beside: Sequence[Callable[[], Awaitable[None]]],
 ) -> _End:
     """Run the serving thread, the control plane, and what else is to be done beside it."""
     end = _End.UNMOUNTED
+    loop = serving.loop
 
     async def obey() -> None:
         nonlocal end
@@ -180,12 +199,12 @@ async def _serve(
         nursery.start_soon(_follow_loads, loop, engine)
         for task in beside:
             nursery.start_soon(task)
-        await trio.to_thread.run_sync(loop.run, file_system, abandon_on_cancel=True)
+        await trio.to_thread.run_sync(serving.run, abandon_on_cancel=True)
         nursery.cancel_scope.cancel()
     return end
 
 
-async def _obey(loop: Session, control: socket.socket, engine: Engine) -> _End:
+async def _obey(loop: Loop, control: socket.socket, engine: Engine) -> _End:
     """Do what the supervisor says until serving has to end."""
     while True:
         await trio.lowlevel.wait_readable(control)
@@ -203,7 +222,7 @@ def _obey_view(word: bytes, engine: Engine) -> None:
         _log.info("SIGUSR2: containers see themselves again")
 
 
-async def _say_alive(loop: Session, control: socket.socket) -> None:
+async def _say_alive(loop: Loop, control: socket.socket) -> None:
     """Have the serving thread say that it is alive: if that thread hangs, it does not."""
 
     def say() -> None:
@@ -216,13 +235,13 @@ async def _say_alive(loop: Session, control: socket.socket) -> None:
         await trio.sleep(ALIVE_SECONDS)
 
 
-async def _prune(loop: Session, engine: Engine) -> None:
+async def _prune(loop: Loop, engine: Engine) -> None:
     while True:
         await trio.sleep(_PRUNE_SECONDS)
         loop.post(engine.prune)
 
 
-async def _follow_loads(loop: Session, engine: Engine) -> None:
+async def _follow_loads(loop: Loop, engine: Engine) -> None:
     while True:
         await trio.sleep(STEP_SECONDS)
         if not engine.loads.idle:

@@ -6,7 +6,7 @@ from typing import Final
 
 from pylxcfs.console import complain
 from pylxcfs.ctl.options import add_mount_point
-from pylxcfs.fuse.connection import ask
+from pylxcfs.fuse.probe import ask
 
 _FILE: Final = "proc/uptime"
 

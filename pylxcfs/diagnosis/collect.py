@@ -27,8 +27,9 @@ from pylxcfs.diagnosis.runtimes import Runtime, RuntimeFacts
 from pylxcfs.diagnosis.security import PrivilegeFacts, SecurityFacts
 from pylxcfs.diagnosis.service import PROPERTIES, ServiceFacts
 from pylxcfs.diagnosis.space import SpaceFacts
-from pylxcfs.fuse import device
-from pylxcfs.fuse.connection import FILE_SYSTEM_TYPE, ask, find_mount, topmost
+from pylxcfs.fuse import device, library
+from pylxcfs.fuse.mounting import FILE_SYSTEM_TYPE, find_mount, topmost
+from pylxcfs.fuse.probe import ask
 from pylxcfs.linux.mountapi import can_close_mounts
 from pylxcfs.linux.mountinfo import Mount, parse_mountinfo
 from pylxcfs.reattach.actions import survey
@@ -242,7 +243,7 @@ def rival_facts(mount: Mount | None) -> RivalFacts:
 def python_facts(supervisor_pid: int | None) -> PythonFacts:
     """Look at the interpreter, and for our libraries."""
     libraries: dict[str, str | None] = {}
-    for name in ("trio", "psutil"):
+    for name in ("pyfuse3", "trio", "psutil"):
         try:
             libraries[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
@@ -252,7 +253,9 @@ def python_facts(supervisor_pid: int | None) -> PythonFacts:
         executable = str((_PROC / str(supervisor_pid) / "exe").readlink()) if supervisor_pid else ""
         other = "" if executable in {"", os.path.realpath(sys.executable)} else executable
     version = sys.version_info
-    return PythonFacts((version.major, version.minor, version.micro), sys.executable, libraries, other)
+    return PythonFacts(
+        (version.major, version.minor, version.micro), sys.executable, libraries, other, library.load_error()
+    )
 
 
 def _mounts(pid: int | str) -> list[Mount]:

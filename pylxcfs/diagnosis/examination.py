@@ -22,7 +22,7 @@ from pylxcfs.diagnosis import (
 from pylxcfs.diagnosis.collect import Place
 from pylxcfs.diagnosis.finding import Finding, Verdict
 from pylxcfs.errors import StartupError
-from pylxcfs.fuse.connection import FILE_SYSTEM_TYPE
+from pylxcfs.fuse.mounting import FILE_SYSTEM_TYPE
 from pylxcfs.procfiles.binds import bindable
 from pylxcfs.procfiles.table import VIRTUAL_FILES
 from pylxcfs.status.report import RunStatus

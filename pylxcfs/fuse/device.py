@@ -4,13 +4,12 @@ import errno
 import fcntl
 import os
 import select
-import struct
 from typing import Final
+
+from pylxcfs.fuse.frames import RESEND
 
 #: _IOR(229, 0, u32), include/uapi/linux/fuse.h, since Linux 4.2.
 _FUSE_DEV_IOC_CLONE: Final = 0x8004E500
-#: A notification without a body: its length, FUSE_NOTIFY_RESEND (since Linux 6.9), and no request's number.
-_RESEND: Final = struct.pack("=IiQ", 16, 7, 0)
 PATH: Final = "/dev/fuse"
 
 
@@ -43,7 +42,7 @@ def is_connected(fd: int) -> bool:
 def resend(fd: int) -> bool:
     """Have everything sent again that was taken and not answered; False before Linux 6.9, which cannot."""
     try:
-        os.write(fd, _RESEND)
+        os.write(fd, RESEND)
     except OSError as error:
         if error.errno != errno.EINVAL:
             raise

@@ -6,18 +6,19 @@ from contextlib import suppress
 from itertools import count
 from typing import Generic, Protocol, TypeVar
 
+from pyfuse3 import EntryAttributes
+
 from pylxcfs.cgroup.types import CgroupGone
 from pylxcfs.containers.container import Container
 from pylxcfs.content.service import ContentService
-from pylxcfs.fuse.partial_reads import UNKNOWN_LENGTH, number_handle
-from pylxcfs.fuse.wire import Attributes, Handle
+from pylxcfs.fuse.partial_reads import UNKNOWN_LENGTH, Handle, number_handle
 from pylxcfs.linux.hosttree import HostReadError, HostTree, HostTreeError
 from pylxcfs.procfiles.table import VirtualFile
 
 T = TypeVar("T")
 
 #: The names in a directory, and what the kernel is told about each.
-Listing = Sequence[tuple[bytes, Attributes]]
+Listing = Sequence[tuple[bytes, EntryAttributes]]
 
 
 class Readable(Protocol):

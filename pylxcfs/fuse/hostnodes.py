@@ -11,8 +11,9 @@ import stat
 from collections.abc import Iterator
 from typing import Final
 
-from pylxcfs.fuse.node import Node
-from pylxcfs.fuse.wire import Attributes, Inode
+from pyfuse3 import EntryAttributes
+
+from pylxcfs.fuse.node import Inode, Node
 from pylxcfs.linux.hosttree import HostTree, join
 
 #: The host's tree changes when CPUs and drivers come and go; as rare as the list of online CPUs.
@@ -57,20 +58,19 @@ class HostNodes:
     def _describe(self, path: str, status: os.stat_result) -> Node:
         is_link = stat.S_ISLNK(status.st_mode)
         cpu = _CPU.fullmatch(path) if stat.S_ISDIR(status.st_mode) else None
-        attributes = Attributes(
-            inode=self._number(path),
-            mode=status.st_mode if is_link else status.st_mode & ~_WRITE_BITS,
-            nlink=status.st_nlink,
-            uid=status.st_uid,
-            gid=status.st_gid,
-            size=status.st_size,
-            atime_ns=status.st_atime_ns,
-            mtime_ns=status.st_mtime_ns,
-            ctime_ns=status.st_ctime_ns,
-            entry_timeout=_VALID_SECONDS,
-            # Whether a CPU is there depends on who asks, so everybody has to ask (docs/adr/0007-cpu-tree.md).
-            attr_timeout=0 if cpu else _VALID_SECONDS,
-        )
+        attributes = EntryAttributes()
+        attributes.st_ino = self._number(path)
+        attributes.st_mode = status.st_mode if is_link else status.st_mode & ~_WRITE_BITS
+        attributes.st_nlink = status.st_nlink
+        attributes.st_uid = status.st_uid
+        attributes.st_gid = status.st_gid
+        attributes.st_size = status.st_size
+        attributes.st_atime_ns = status.st_atime_ns
+        attributes.st_mtime_ns = status.st_mtime_ns
+        attributes.st_ctime_ns = status.st_ctime_ns
+        attributes.entry_timeout = _VALID_SECONDS
+        # Whether a CPU is there depends on who asks, so everybody has to ask (docs/adr/0007-cpu-tree.md).
+        attributes.attr_timeout = 0 if cpu else _VALID_SECONDS
         return Node(attributes, in_sysfs=True, host_path=path, cpu=int(cpu[1]) if cpu else None)
 
     def _number(self, path: str) -> Inode:

@@ -3,16 +3,22 @@
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final, NewType
 
-from pylxcfs.fuse.wire import Attributes, Inode
+import pyfuse3
+
 from pylxcfs.procfiles.table import VirtualFile
+
+Inode = NewType("Inode", int)
+
+ROOT_INODE: Final = Inode(pyfuse3.ROOT_INODE)
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
     """A directory, a virtual file, or an entry of the host's; `attributes` is what the kernel is told."""
 
-    attributes: Attributes
+    attributes: pyfuse3.EntryAttributes
     file: VirtualFile | None = None
     children: Mapping[bytes, Inode] = field(default_factory=dict)
     #: Answers as the kernel's /sys does, elsewhere as its /proc.
@@ -25,4 +31,4 @@ class Node:
     @property
     def is_directory(self) -> bool:
         """Tell a directory from everything else."""
-        return stat.S_ISDIR(self.attributes.mode)
+        return stat.S_ISDIR(self.attributes.st_mode)

@@ -6,10 +6,11 @@ Most readers take one, and cost nothing here.
 
 from collections.abc import Hashable
 from pathlib import Path
-from typing import Final
+from typing import Final, NewType
 
-from pylxcfs.fuse.wire import Handle
 from pylxcfs.rundir.kept_reads import KeptReads
+
+Handle = NewType("Handle", int)
 
 _LENGTH_BITS: Final = 18
 #: Longer content, and content of unknown length, is kept from the beginning.

@@ -7,9 +7,10 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
+from pyfuse3 import EntryAttributes
+
 from pylxcfs.fuse.hostnodes import HostNodes
-from pylxcfs.fuse.node import Node
-from pylxcfs.fuse.wire import ROOT_INODE, Attributes, Inode
+from pylxcfs.fuse.node import ROOT_INODE, Inode, Node
 from pylxcfs.linux.hosttree import HostTree, HostTreeError
 from pylxcfs.procfiles.binds import CPU_DIRECTORY
 from pylxcfs.procfiles.table import VirtualFile
@@ -59,7 +60,7 @@ class Tree:
                 yield name, self._nodes[inode]
             return
         for name, node in self._host.children(directory.host_path):
-            inode = directory.children.get(name, node.attributes.inode)
+            inode = directory.children.get(name, Inode(node.attributes.st_ino))
             yield name, self._nodes.get(inode, node)
 
 
@@ -99,15 +100,12 @@ def _inode(path: str) -> Inode:
     return Inode(zlib.crc32(path.encode()) + 2) if path else ROOT_INODE
 
 
-def _attributes(path: str, mode: int, created_ns: int, *, nlink: int = 1, size: int = 0) -> Attributes:
-    return Attributes(
-        inode=_inode(path),
-        mode=mode,
-        nlink=nlink,
-        size=size,
-        atime_ns=created_ns,
-        mtime_ns=created_ns,
-        ctime_ns=created_ns,
-        entry_timeout=_FOREVER_SECONDS,
-        attr_timeout=_FOREVER_SECONDS,
-    )
+def _attributes(path: str, mode: int, created_ns: int, *, nlink: int = 1, size: int = 0) -> EntryAttributes:
+    attributes = EntryAttributes()
+    attributes.st_ino = _inode(path)
+    attributes.st_mode = mode
+    attributes.st_nlink = nlink
+    attributes.st_size = size
+    attributes.st_atime_ns = attributes.st_mtime_ns = attributes.st_ctime_ns = created_ns
+    attributes.entry_timeout = attributes.attr_timeout = _FOREVER_SECONDS
+    return attributes

@@ -15,7 +15,8 @@ from typing import Final, Protocol
 from pylxcfs.cgroup.types import CgroupError, Pressure
 from pylxcfs.containers.container import Container
 from pylxcfs.content.service import ContentService
-from pylxcfs.fuse.wire import Handle
+from pylxcfs.fuse.gate import Sleeper
+from pylxcfs.fuse.partial_reads import Handle
 
 #: What poll(2) says of every file in /proc (DEFAULT_POLLMASK).
 NO_EVENTS: Final = select.POLLIN | select.POLLOUT | select.POLLRDNORM | select.POLLWRNORM
@@ -50,9 +51,6 @@ class Watcher(Protocol):
     def unwatch(self, fd: int) -> None:
         """Stop watching `fd`, before it is closed."""
 
-    def notify_poll(self, kernel_handle: int) -> None:
-        """Make the kernel ask anew for those who poll a file."""
-
 
 @dataclass(slots=True)
 class _Trigger:
@@ -63,17 +61,18 @@ class _Trigger:
     fd: int | None
     #: An event that nobody was told of yet.
     fired: bool = False
-    #: Names the open file to the kernel, if somebody waits for it.
-    kernel_handle: int | None = None
+    #: Those who wait for it, if there are any.
+    sleeper: Sleeper | None = None
 
 
 class Triggers:
     """The triggers of all open files. Owned by the serving thread."""
 
-    def __init__(self, content: ContentService, watcher: Watcher) -> None:
-        """Set triggers where `content` says, and learn of their events from `watcher`."""
+    def __init__(self, content: ContentService, watcher: Watcher, wake: Callable[[Sleeper], None]) -> None:
+        """Set triggers where `content` says; learn of events from `watcher`, and tell them by `wake`."""
         self._content = content
         self._watcher = watcher
+        self._wake = wake
         self._triggers: dict[Handle, _Trigger] = {}
         self._per_container: Counter[Container] = Counter()
 
@@ -100,13 +99,13 @@ class Triggers:
         self._per_container[container] += 1
         self._watcher.watch(fd, lambda events: self._fired(handle, events))
 
-    def poll(self, handle: Handle, kernel_handle: int | None) -> int:
-        """Return the events of an open file, each once; notify `kernel_handle` of the next, unless None."""
+    def poll(self, handle: Handle, sleeper: Sleeper | None) -> int:
+        """Return the events of an open file, each once; wake `sleeper` at the next, unless None."""
         trigger = self._triggers.get(handle)
         if trigger is None or trigger.fd is None:
             return _NO_TRIGGER
-        if kernel_handle is not None:
-            trigger.kernel_handle = kernel_handle
+        if sleeper is not None:
+            trigger.sleeper = sleeper
         events = NO_EVENTS | select.POLLPRI if trigger.fired else NO_EVENTS
         trigger.fired = False
         return events
@@ -127,9 +126,9 @@ class Triggers:
         trigger.fired = True
         if events & select.POLLERR:
             self._close(trigger)
-        if trigger.kernel_handle is not None:
-            self._watcher.notify_poll(trigger.kernel_handle)
-            trigger.kernel_handle = None
+        if trigger.sleeper is not None:
+            self._wake(trigger.sleeper)
+            trigger.sleeper = None
 
     def _close(self, trigger: _Trigger) -> None:
         if trigger.fd is not None:

@@ -14,7 +14,7 @@ from pylxcfs.cli import parse_arguments
 from pylxcfs.config import Config
 from pylxcfs.console import set_up_logging
 from pylxcfs.errors import StartupError
-from pylxcfs.fuse.connection import parse_mount_options
+from pylxcfs.fuse.mount_options import parse_mount_options
 from pylxcfs.reattach.actions import detach, reattach
 from pylxcfs.reattach.outcome import Action, summary
 from pylxcfs.reattach.plan import Request

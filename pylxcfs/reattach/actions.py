@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Final
 
 from pylxcfs.errors import StartupError
-from pylxcfs.fuse.connection import FILE_SYSTEM_TYPE, ask, mount_at
+from pylxcfs.fuse.mounting import FILE_SYSTEM_TYPE, mount_at
+from pylxcfs.fuse.probe import ask
 from pylxcfs.linux.files import read_boot_id
 from pylxcfs.linux.mountapi import can_close_mounts
 from pylxcfs.linux.mountinfo import Mount

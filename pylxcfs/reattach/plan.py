@@ -8,7 +8,8 @@ from typing import Final
 
 from pylxcfs.config import DEFAULT_RUNTIME_DIR
 from pylxcfs.containers.lookup import Lookup
-from pylxcfs.fuse.connection import FILE_SYSTEM_TYPE, MountOptions
+from pylxcfs.fuse.mount_options import MountOptions
+from pylxcfs.fuse.mounting import FILE_SYSTEM_TYPE
 from pylxcfs.linux.mountinfo import Mount, parse_line
 from pylxcfs.reattach.detached import Detached
 from pylxcfs.reattach.namespaces import MountTable, Namespace, each_namespace

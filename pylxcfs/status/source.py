@@ -4,38 +4,55 @@ import errno
 import os
 import time
 from collections.abc import Mapping
+from typing import Protocol
 
 from pylxcfs import __version__
 from pylxcfs.content.counters import FileCounters
 from pylxcfs.content.engine import Engine
-from pylxcfs.fuse.filesystem import FileSystem
-from pylxcfs.fuse.session import Session
-from pylxcfs.fuse.wire import Opcode
+from pylxcfs.fuse.counts import RequestCounts
+from pylxcfs.fuse.frames import Opcode
+from pylxcfs.fuse.loop import Loop
 from pylxcfs.procfiles.binds import CPU_DIRECTORY
 from pylxcfs.status.document import FallbackStatus, FileStatus, ServerStatus, summarize
 from pylxcfs.supervision.protocol import ALIVE_SECONDS
 
 
+class Serving(Protocol):
+    """The FUSE side of the server."""
+
+    @property
+    def loop(self) -> Loop:
+        """The serving thread's events."""
+
+    @property
+    def counts(self) -> RequestCounts:
+        """How requests were answered so far."""
+
+    @property
+    def open_files(self) -> int:
+        """How many files are open."""
+
+
 class StatusSource:
     """Looks at a server from another thread than the one that serves; what it sees may be a request old."""
 
-    def __init__(self, generation: int, engine: Engine, file_system: FileSystem, session: Session) -> None:
+    def __init__(self, generation: int, engine: Engine, serving: Serving) -> None:
         """Tell of what begins now."""
         self._began_at = time.time()
         self._generation = generation
         self._engine = engine
-        self._file_system = file_system
-        self._session = session
+        self._serving = serving
 
     def status(self) -> ServerStatus:
         """Look."""
         content = self._engine.content
         # Copies, made in one step: the serving thread goes on adding keys.
         fallbacks = dict(content.fallbacks)
-        refused = dict(self._file_system.refused)
-        requests = enumerate(self._file_system.requests)
+        counts = self._serving.counts
+        refused = dict(counts.refused)
+        requests = enumerate(counts.requests)
         ledgers = self._engine.ledgers
-        waiting = self._session.waiting_steps
+        waiting = len(self._serving.loop.steps)
         return ServerStatus(
             version=__version__,
             pid=os.getpid(),
@@ -45,7 +62,7 @@ class StatusSource:
             # The sign of life is posted again and again, and called at once.
             unresponsive_seconds=0.0 if waiting <= 1 else waiting * ALIVE_SECONDS,
             containers=self._engine.resolver.known,
-            open_files=self._file_system.open_files,
+            open_files=self._serving.open_files,
             requests={Opcode(opcode).name: count for opcode, count in requests if count},
             files=self._files(),
             fallbacks=tuple(
@@ -54,7 +71,7 @@ class StatusSource:
             unresolved=self._engine.resolver.unresolved,
             guessed=self._engine.resolver.guessed,
             refused={errno.errorcode[number]: count for number, count in sorted(refused.items())},
-            failed=self._file_system.failed,
+            failed=counts.failed,
             ledger_bytes=0 if ledgers is None else ledgers.held_bytes,
             unkept_ledgers=0 if ledgers is None else ledgers.unkept,
         )

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from pylxcfs import __version__
 from pylxcfs.config import Config
-from pylxcfs.fuse.connection import Connection
+from pylxcfs.fuse.mounting import Connection
 from pylxcfs.rundir import status_socket
 from pylxcfs.rundir.supervisor_state import Reload, Replacement, Reserve, RunState, StateFile
 from pylxcfs.supervision.children import ServerProcess

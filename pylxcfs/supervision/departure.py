@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-from pylxcfs.fuse.connection import Connection
+from pylxcfs.fuse.mounting import Connection
 from pylxcfs.supervision.announcer import Announcer
 from pylxcfs.supervision.holder_client import Hold
 from pylxcfs.supervision.rebinding import DETACH, Rebinding

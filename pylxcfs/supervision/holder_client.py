@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from pylxcfs.fuse.connection import Connection
+from pylxcfs.fuse.mounting import Connection
 from pylxcfs.supervision.children import python_environment
 from pylxcfs.supervision.holder import HELD, KEEP, KEPT, LISTEN_FD, MAX_MESSAGE, RELEASE
 

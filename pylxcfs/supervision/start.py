@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from pylxcfs.config import Config
 from pylxcfs.errors import StartupError
-from pylxcfs.fuse.connection import Connection, open_connection, parse_mount_options, prepare_mount_point
+from pylxcfs.fuse.mount_options import parse_mount_options
+from pylxcfs.fuse.mounting import Connection, open_connection, prepare_mount_point
 from pylxcfs.rundir.files import make_state_directory
 from pylxcfs.rundir.pidfile import PidFile
 from pylxcfs.supervision.signals import received_signals

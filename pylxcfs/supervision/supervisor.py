@@ -17,7 +17,7 @@ from typing import Final
 from pylxcfs.config import Config
 from pylxcfs.errors import StartupError
 from pylxcfs.fuse import device
-from pylxcfs.fuse.connection import Connection, find_connection
+from pylxcfs.fuse.mounting import Connection, find_connection
 from pylxcfs.linux.processes import adopt_orphans
 from pylxcfs.rundir.supervisor_state import Reserve, RunState, is_server
 from pylxcfs.supervision.announcer import Announcer, Situation

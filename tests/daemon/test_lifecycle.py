@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+import psutil
+import pyfuse3
 import pytest
 
 from tests.support.cgroups import find_layout
@@ -74,6 +76,21 @@ def test_no_cgroups(new_directory: NewDirectory) -> None:
     """Without any cgroup mount it refuses to start."""
     directory = new_directory("mount")
     _check_refused(_in_namespace(_HIDE_CGROUPS, _arguments(directory)), directory, "cgroup")
+
+
+@pytest.mark.parametrize("hidden", ["libfuse3", "pyfuse3"])
+def test_no_library(new_directory: NewDirectory, hidden: str) -> None:
+    """Without pyfuse3, or the libfuse that it loads, it refuses to start and says what to install."""
+    directory = new_directory("mount")
+    if hidden == "libfuse3":
+        # Through every symbolic link to it.
+        loaded = [map_.path for map_ in psutil.Process(os.getpid()).memory_maps() if "libfuse3" in map_.path]
+        assert len(set(loaded)) == 1
+        prepare = f"mount --bind /dev/null {loaded[0]}"
+    else:
+        prepare = f"mount -t tmpfs none {Path(pyfuse3.__file__).parent}"
+    run = _in_namespace(prepare, _arguments(directory))
+    _check_refused(run, directory, "cannot load pyfuse3: ", hidden, "libfuse3-3")
 
 
 def test_mount_point_missing(new_directory: NewDirectory) -> None:
@@ -235,6 +252,21 @@ def test_unmounted_by_somebody_else(start_daemon: StartDaemon) -> None:
         "it is unmounted", lambda: subprocess.run(["umount", daemon.mount_point], check=False).returncode == 0
     )
     daemon.check_ended_well()
+
+
+@pytest.mark.parametrize("option", ["-f", "-l", "-fl"])
+def test_unmounted_somehow_else(start_daemon: StartDaemon, option: str) -> None:
+    """Forced, which aborts the connection, and lazily while a file is open; no error is logged."""
+    daemon = start_daemon()
+    with (daemon.proc / "meminfo").open() as file:
+        assert file.readline()
+        if "l" not in option:
+            file.close()
+        subprocess.run(["umount", option, daemon.mount_point], check=True)
+    daemon.check_ended_well()
+    after = daemon.log.partition("pylxcfs: options:")[2].splitlines()[1:]
+    expected = {f"serving {daemon.mount_point}", f"{daemon.mount_point} was unmounted"}
+    assert {line.removeprefix("pylxcfs: ") for line in after} - expected == set()
 
 
 def test_restart_on_same_mount_point(new_directory: NewDirectory, start_daemon: StartDaemon) -> None:

@@ -15,7 +15,7 @@ from pylxcfs.cgroup.membership import container_paths, find_strange, own_paths, 
 from pylxcfs.cgroup.mountroot import MountRoot
 from pylxcfs.cgroup.types import CpuSet, ParseError
 from pylxcfs.containers.procpid import is_linux32, parse_last_cpu, parse_pids, parse_start_ticks, parse_state
-from pylxcfs.fuse.connection import topmost
+from pylxcfs.fuse.mounting import topmost
 from pylxcfs.fuse.triggers import TriggerError, parse_trigger
 from pylxcfs.linux.mountinfo import parse_mountinfo
 from pylxcfs.reattach.survey import find_binds

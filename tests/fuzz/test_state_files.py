@@ -15,8 +15,7 @@ from pylxcfs.accounting.load_average import Averages, LoadAverage
 from pylxcfs.accounting.load_file import LoadFile
 from pylxcfs.cgroup.types import CgroupPath, CgroupPaths, CpuSet, CpuTime
 from pylxcfs.containers.container import ContainerKey
-from pylxcfs.fuse.partial_reads import Passes
-from pylxcfs.fuse.wire import Handle
+from pylxcfs.fuse.partial_reads import Handle, Passes
 from pylxcfs.reattach.detached import Detached, DetachedFile
 from pylxcfs.rundir.supervisor_state import Replacement, RunState, StateFile
 from tests.fuzz.damage import MANY, damaged, pieces

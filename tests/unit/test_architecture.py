@@ -52,7 +52,7 @@ _PURE = (
     "containers.procpid",
     "content.counters",
     *(f"diagnosis.{name}" for name in _SUBJECTS),
-    "fuse.wire",
+    "fuse.frames",
     "reattach.protocol",
     "status.document",
     "supervision.crash_loop",
@@ -75,6 +75,8 @@ _OUTSIDE_WORLD = {
 }
 #: Of the extra: the daemon runs without them.
 _WEBHOOK_ONLY = {"cryptography", "httpx", "hypercorn", "jsonpatch", "prometheus_client", "ruamel"}
+#: The file system's own; all else can be imported where pyfuse3 is not.
+_KNOW_PYFUSE3 = {f"fuse.{name}" for name in ("driver", "handles", "hostnodes", "node", "operations", "tree")}
 
 
 def _modules() -> dict[str, set[str]]:
@@ -124,3 +126,16 @@ def test_only_the_webhook_needs_the_extra(name: str) -> None:
 def test_only_the_composition_roots_know_trio() -> None:
     """What serves a request cannot reach the control plane's event loop."""
     assert {"server", "webhook.server"} == {name for name, imports in MODULES.items() if "trio" in imports}
+
+
+def test_the_supervisor_does_not_load_pyfuse3() -> None:
+    """It imports little, so little can go wrong, and it is small; the server alone loads pyfuse3."""
+    seen: set[str] = set()
+    waiting = {"cli", "supervision.holder", "reattach.__main__"}
+    while waiting:
+        name = waiting.pop()
+        seen.add(name)
+        imported = {i.removeprefix("pylxcfs.") for i in MODULES[name] if i.startswith("pylxcfs.")}
+        waiting |= (imported & MODULES.keys()) - seen
+    assert set() == {name for name in seen if "pyfuse3" in MODULES[name]}
+    assert {name for name, imports in MODULES.items() if "pyfuse3" in imports} == _KNOW_PYFUSE3

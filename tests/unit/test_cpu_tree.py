@@ -4,7 +4,7 @@ import errno
 import os
 import stat
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import cast
 
@@ -15,10 +15,11 @@ from pylxcfs.cgroup.types import CpuSet
 from pylxcfs.containers.container import Container
 from pylxcfs.content.service import ContentService
 from pylxcfs.fuse import hostnodes
-from pylxcfs.fuse.filesystem import FileSystem
-from pylxcfs.fuse.partial_reads import Passes
+from pylxcfs.fuse.frames import Opcode
+from pylxcfs.fuse.node import Inode
+from pylxcfs.fuse.operations import Operations
+from pylxcfs.fuse.partial_reads import Handle, Passes
 from pylxcfs.fuse.tree import Tree, build_nodes
-from pylxcfs.fuse.wire import Handle, Inode, Opcode
 from pylxcfs.linux.hosttree import HostReadError, HostTree
 from pylxcfs.procfiles import cpulists
 from pylxcfs.procfiles.binds import CPU_DIRECTORY
@@ -98,7 +99,8 @@ class Mounted(Kernel):
     def __init__(self, host: HostTree) -> None:
         """Serve the whole table."""
         passes = Passes(Path("/nowhere"))
-        super().__init__(FileSystem(Tree(VIRTUAL_FILES, host), cast("ContentService", Content()), passes))
+        tree = Tree(VIRTUAL_FILES, host)
+        super().__init__(lambda gate: Operations(tree, cast("ContentService", Content()), passes, gate))
 
     def below(self, path: str) -> Entry:
         """Find a path below the CPU directory."""
@@ -110,9 +112,10 @@ class Mounted(Kernel):
 
 
 @pytest.fixture
-def mounted(host: Path) -> Mounted:
+def mounted(host: Path) -> Iterator[Mounted]:
     """Return a file system over the host."""
-    return Mounted(HostTree(host))
+    with Mounted(HostTree(host)) as mounted:
+        yield mounted
 
 
 @pytest.mark.parametrize(
@@ -120,7 +123,7 @@ def mounted(host: Path) -> Mounted:
 )
 def test_listing_has_the_visible_cpus(mounted: Mounted, pid: int, cpus: set[str]) -> None:
     """A CPU's directory is listed for those who see it, as a directory; all else is listed for everyone."""
-    listed = mounted.list(mounted.below("").inode, pid, 80)
+    listed = mounted.list(mounted.below("").inode, pid, 200)
     assert cpus | LISTS - {"enabled"} | {"kernel_max", "cpufreq", "probe", "secret"} == listed.keys()
     assert cpus | {"cpufreq"} == {name for name, mode in listed.items() if stat.S_ISDIR(mode)}
 
@@ -130,7 +133,7 @@ def test_hidden_cpu(mounted: Mounted) -> None:
     cpu0 = mounted.below("cpu0")
     assert (0, True) == (cpu0.attr_timeout, cpu0.entry_timeout > 0)
     assert errno.ENOENT == refusal(lambda: mounted.get_attributes(cpu0.inode, ONE))
-    assert errno.ENOENT == refusal(lambda: mounted.list(cpu0.inode, ONE, 99))
+    assert errno.ENOENT == refusal(lambda: mounted.list(cpu0.inode, ONE, 999))
     assert 0o40555 == mounted.get_attributes(cpu0.inode, TWO).mode
     assert mounted.below("cpufreq").attr_timeout > 0
 
@@ -174,11 +177,11 @@ class Unreadable(HostTree):
 
 def test_refused_read(host: Path) -> None:
     """A file that the host opens and does not read is opened, and every read has the host's errno."""
-    mounted = Mounted(Unreadable(host))
-    handle = mounted.open_below("kernel_max", os.O_RDONLY, ONE)
-    for offset in (0, 0, 5):
-        with pytest.raises(Refused, match="EIO"):
-            mounted.read(handle, offset, 9)
+    with Mounted(Unreadable(host)) as mounted:
+        handle = mounted.open_below("kernel_max", os.O_RDONLY, ONE)
+        for offset in (0, 0, 5):
+            with pytest.raises(Refused, match="EIO"):
+                mounted.read(handle, offset, 9)
 
 
 @pytest.mark.parametrize("path", ["online", "kernel_max", "cpu1/online", "probe"])
@@ -220,15 +223,16 @@ def test_renaming_is_refused(mounted: Mounted) -> None:
     assert errno.ENOTDIR == refusal(lambda: mounted.look_up(mounted.below("kernel_max").inode, b"new"))
 
 
-def test_inodes_are_known_to_the_next_server(mounted: Mounted, host: Path) -> None:
+def test_inodes_are_known_to_the_next_server(host: Path) -> None:
     """A number that the kernel got from another server means the same path, and so it does after a replug."""
     paths = ("cpu1", "cpu10/topology/core_id", "cpu1/node0")
-    inodes = [mounted.below(path).inode for path in paths]
+    with Mounted(HostTree(host)) as mounted:
+        inodes = [mounted.below(path).inode for path in paths]
     (host / "cpu1/node0").unlink()
     (host / "cpu1/node0").symlink_to("../../node/node0")
-    successor = Mounted(HostTree(host))
-    assert inodes == [successor.get_attributes(inode, HOST).inode for inode in inodes]
-    assert errno.ESTALE == refusal(lambda: successor.get_attributes(77, HOST))
+    with Mounted(HostTree(host)) as successor:
+        assert inodes == [successor.get_attributes(inode, HOST).inode for inode in inodes]
+        assert errno.ESTALE == refusal(lambda: successor.get_attributes(77, HOST))
 
 
 def test_inodes_of_the_table_and_the_host_are_apart(mounted: Mounted) -> None:

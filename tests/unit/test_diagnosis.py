@@ -432,6 +432,16 @@ def test_rivals() -> None:
         (PythonFacts((3, 11, 2), "/usr/bin/python3", {"trio": "0.35"}), {"python": "ok"}),
         (PythonFacts((3, 10, 9), "/usr/bin/python3", {"trio": "0.35"}), {"python": "fail"}),
         (PythonFacts((3, 11, 2), "/usr/bin/python3", {"trio": None}), {"python": "fail"}),
+        (PythonFacts((3, 11, 2), "/usr/bin/python3", {"pyfuse3": None}), {"python": "fail"}),
+        (
+            PythonFacts((3, 11, 2), "/usr/bin/python3", {"pyfuse3": "3.5.0"}, pyfuse3_error="libfuse3.so.3"),
+            {"python": "fail"},
+        ),
+        (PythonFacts((3, 11, 2), "/usr/bin/python3", {"pyfuse3": "3.5.1"}), {"python": "ok"}),
+        (
+            PythonFacts((3, 11, 2), "/usr/bin/python3", {"pyfuse3": "3.50"}),
+            {"python": "ok", "pyfuse3": "warn"},
+        ),
         (
             PythonFacts((3, 11, 2), "/usr/bin/python3", {}, "/opt/python"),
             {"python": "ok", "python of the daemon": "ok"},

@@ -12,12 +12,23 @@ import pytest
 from pylxcfs.cgroup.types import CgroupPaths, ControllerUnavailable, Pressure
 from pylxcfs.containers.container import Container
 from pylxcfs.content.service import ContentService
+from pylxcfs.fuse.gate import Sleeper
+from pylxcfs.fuse.partial_reads import Handle
 from pylxcfs.fuse.triggers import NO_EVENTS, TriggerError, Triggers, parse_trigger
-from pylxcfs.fuse.wire import Handle
 
 TRIGGER = b"some 200000 2000000"
 FIRED = NO_EVENTS | select.POLLPRI
 NO_TRIGGER = FIRED | select.POLLERR
+
+
+class _Sleeper:
+    """Polls a file."""
+
+    def notify(self) -> None:
+        """Only the test's kernel is told."""
+
+
+SLEEPER = _Sleeper()
 
 
 def container() -> Container:
@@ -32,7 +43,7 @@ class _Kernel:
         self.directory = directory
         self.absent = False
         self.watched: dict[int, Callable[[int], None]] = {}
-        self.notified: list[int] = []
+        self.notified: list[Sleeper] = []
 
     def open_pressure(self, resource: Pressure, container: Container) -> int:
         if self.absent:
@@ -47,8 +58,8 @@ class _Kernel:
         os.fstat(fd)
         del self.watched[fd]
 
-    def notify_poll(self, kernel_handle: int) -> None:
-        self.notified.append(kernel_handle)
+    def wake(self, sleeper: Sleeper) -> None:
+        self.notified.append(sleeper)
 
     def ring(self, events: int = select.POLLPRI) -> None:
         """Let the only trigger have an event."""
@@ -65,7 +76,7 @@ def kernel(tmp_path: Path) -> _Kernel:
 @pytest.fixture
 def triggers(kernel: _Kernel) -> Triggers:
     """Return triggers without any."""
-    return Triggers(cast("ContentService", kernel), kernel)
+    return Triggers(cast("ContentService", kernel), kernel, kernel.wake)
 
 
 def _refusal(call: Callable[[], object]) -> int:
@@ -113,29 +124,29 @@ def test_set_on_the_containers_file(triggers: Triggers, kernel: _Kernel) -> None
 def test_one_event_is_told_once(triggers: Triggers, kernel: _Kernel) -> None:
     """Who waits is woken once, finds the event, and then no more."""
     triggers.set(Handle(1), Pressure.CPU, container(), TRIGGER)
-    assert NO_EVENTS == triggers.poll(Handle(1), 77)
+    assert NO_EVENTS == triggers.poll(Handle(1), SLEEPER)
     kernel.ring()
     kernel.ring()
-    assert [77] == kernel.notified
+    assert [SLEEPER] == kernel.notified
     assert [FIRED, NO_EVENTS] == [triggers.poll(Handle(1), None) for _ in range(2)]
     kernel.ring()
-    assert [77] == kernel.notified
-    assert FIRED == triggers.poll(Handle(1), 77)
+    assert [SLEEPER] == kernel.notified
+    assert FIRED == triggers.poll(Handle(1), SLEEPER)
 
 
 def test_without_a_trigger_poll_is_an_error(triggers: Triggers) -> None:
     """A pressure file that nobody has written to answers as the kernel's does."""
-    assert NO_TRIGGER == triggers.poll(Handle(1), 77)
+    assert NO_TRIGGER == triggers.poll(Handle(1), SLEEPER)
 
 
 def test_the_end_of_the_cgroup(triggers: Triggers, kernel: _Kernel) -> None:
     """Who waits is told that the trigger is gone, and its descriptor is closed at once."""
     triggers.set(Handle(1), Pressure.CPU, container(), TRIGGER)
     (fd,) = kernel.watched
-    triggers.poll(Handle(1), 77)
+    triggers.poll(Handle(1), SLEEPER)
     kernel.ring(select.POLLERR | select.POLLPRI)
-    assert [77] == kernel.notified
-    assert [NO_TRIGGER] * 2 == [triggers.poll(Handle(1), 77) for _ in range(2)]
+    assert [SLEEPER] == kernel.notified
+    assert [NO_TRIGGER] * 2 == [triggers.poll(Handle(1), SLEEPER) for _ in range(2)]
     assert {} == kernel.watched
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(fd)

@@ -6,20 +6,20 @@ mount lives, and because ``allow_other`` and a chosen file system type need no f
 Source: Documentation/filesystems/fuse.rst of the kernel, mount(2), proc_pid_mountinfo(5).
 """
 
-import contextlib
 import errno
 import logging
 import os
 import stat
-import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from pylxcfs.errors import StartupError
 from pylxcfs.fuse import device
+from pylxcfs.fuse.mount_options import MountOptions
+from pylxcfs.fuse.probe import ask
 from pylxcfs.linux import mountapi
-from pylxcfs.linux.mountapi import MNT_DETACH, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY, UMOUNT_NOFOLLOW
+from pylxcfs.linux.mountapi import MNT_DETACH, UMOUNT_NOFOLLOW
 from pylxcfs.linux.mountinfo import Mount, parse_mountinfo
 
 _log = logging.getLogger(__name__)
@@ -27,69 +27,10 @@ _log = logging.getLogger(__name__)
 #: What tools look for to find lxcfs; ours is told apart by its source.
 FILE_SYSTEM_TYPE: Final = "fuse.lxcfs"
 _MOUNTINFO: Final = "/proc/self/mountinfo"
-#: How long a server may take to answer before it counts as hanging.
-_ANSWER_SECONDS: Final = 5.0
-_REAP_SECONDS: Final = 0.2
 #: More dead mounts on one directory than this are not somebody's restarts any more.
 _MAX_STACKED: Final = 64
-
-# linux/mount.h
-_MS_SYNCHRONOUS: Final = 16
-_MS_DIRSYNC: Final = 128
-_MS_NOATIME: Final = 1024
-_MS_NODIRATIME: Final = 2048
-_MS_RELATIME: Final = 1 << 21
-_MS_STRICTATIME: Final = 1 << 24
-
-#: What the kernel mounts procfs with, and nothing in our tree needs more.
-_ALWAYS_FLAGS: Final = MS_NOSUID | MS_NODEV | MS_NOEXEC
-_FLAG_OPTIONS: Final = {
-    "ro": MS_RDONLY,
-    "nosuid": MS_NOSUID,
-    "nodev": MS_NODEV,
-    "noexec": MS_NOEXEC,
-    "sync": _MS_SYNCHRONOUS,
-    "dirsync": _MS_DIRSYNC,
-    "noatime": _MS_NOATIME,
-    "nodiratime": _MS_NODIRATIME,
-    "relatime": _MS_RELATIME,
-    "strictatime": _MS_STRICTATIME,
-}
-#: Accepted from lxcfs' users: either how we always mount, or a hint that changes nothing here.
-_NO_EFFECT: Final = frozenset(
-    {
-        *("rw", "async", "atime", "diratime", "auto", "defaults"),
-        *("allow_other", "default_permissions", "direct_io", "nonempty"),
-        *("async_read", "sync_read", "big_writes", "use_ino", "readdir_ino", "hard_remove"),
-    }
-)
-#: lxcfs overrides them with its own too: ours follow from a tree that never changes.
-_IGNORED_VALUES: Final = frozenset({"entry_timeout", "attr_timeout"})
-_VALUE_OPTIONS: Final = frozenset({"fsname", "max_read"}) | _IGNORED_VALUES
-_REFUSED: Final = frozenset({"suid", "dev", "exec"})
-#: The kernel takes 32 bits.
-_MAX_READ_DIGITS: Final = 10
-
 #: errno of a FUSE mount whose server is gone, or whose connection was aborted.
 _STALE: Final = frozenset({errno.ENOTCONN, errno.ECONNABORTED})
-# statfs, not stat: the kernel answers stat from its attribute cache long after the server has died.
-_PROBE: Final = """
-import os, sys
-try:
-    os.statvfs(sys.argv[1])
-    for name in sys.argv[2:]:
-        os.read(os.open(os.path.join(sys.argv[1], name), os.O_RDONLY), 1)
-except OSError as error:
-    sys.exit(error.errno)
-"""
-
-
-class MountOptions(NamedTuple):
-    """Mount options as given with ``-o``; None where the default is left to us or the kernel."""
-
-    source: str = "pylxcfs"
-    flags: int = _ALWAYS_FLAGS
-    max_read: int | None = None
 
 
 class Connection(NamedTuple):
@@ -125,29 +66,6 @@ class Connection(NamedTuple):
                 raise
             mountapi.unmount(self.mount_point, UMOUNT_NOFOLLOW | MNT_DETACH)
         return True
-
-
-def parse_mount_options(text: str) -> MountOptions:
-    """Check a comma separated list of mount options; raises StartupError naming the one that is wrong."""
-    flags = _ALWAYS_FLAGS
-    values = {"fsname": MountOptions().source}
-    for option in filter(None, (word.strip() for word in text.split(","))):
-        name, equals, value = option.partition("=")
-        if name in _VALUE_OPTIONS:
-            if not value:
-                raise StartupError(f"mount option {name} needs a value")
-            values[name] = value
-        elif not equals and name in _REFUSED:
-            raise StartupError(f"mount option {name} is not allowed: the tree is always mounted no{name}")
-        elif not equals and name in _FLAG_OPTIONS:
-            flags |= _FLAG_OPTIONS[name]
-        elif equals or name not in _NO_EFFECT:
-            raise StartupError(f"unknown mount option: {option}")
-    return MountOptions(
-        source=values["fsname"],
-        flags=flags,
-        max_read=_max_read(values.get("max_read")),
-    )
 
 
 def topmost(mounts: Iterable[Mount], mount_point: Path) -> Mount | None:
@@ -255,27 +173,6 @@ def _clear_fuse_mounts(path: Path, real: Path) -> None:
     raise StartupError(f"mount point {path} has more than {_MAX_STACKED} stale mounts")
 
 
-def ask(path: Path, *files: str, seconds: float = _ANSWER_SECONDS) -> int | None:
-    """Return the errno of the file system at `path`, 0 for none; None if it does not answer in time.
-
-    With `files`, relative to `path`, also of reading from them.
-    """
-    # Only where something is mounted already: it would make up a tenth of the supervisor.
-    import subprocess  # noqa: PLC0415
-
-    # In a process of its own: a request that a hanging server has taken cannot be called off, not even by
-    # SIGKILL, and whoever waits for it could not exit.
-    child = subprocess.Popen([sys.executable, "-ISc", _PROBE, path, *files], stdin=subprocess.DEVNULL)  # noqa: S603 - ours
-    try:
-        return child.wait(seconds)
-    except subprocess.TimeoutExpired:
-        child.kill()
-        # Gone at once, unless the server had taken its request.
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            child.wait(_REAP_SECONDS)
-        return None
-
-
 def _real(path: Path) -> Path:
     """Return `path` without symbolic links, as mountinfo and UMOUNT_NOFOLLOW want it; raises StartupError."""
     # Not os.path.realpath: its lstat asks the server of what is mounted there, which may be dead or hanging.
@@ -290,12 +187,6 @@ def _real(path: Path) -> Path:
         return Path(f"/proc/self/fd/{fd}").readlink()
     finally:
         os.close(fd)
-
-
-def _max_read(text: str | None) -> int | None:
-    if text is None or (text.isascii() and text.isdigit() and len(text) <= _MAX_READ_DIGITS):
-        return None if text is None else int(text)
-    raise StartupError(f"mount option max_read: not a number of bytes: {text}")
 
 
 def _mount_data(fd: int, options: MountOptions) -> str:

@@ -9,14 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pylxcfs.errors import StartupError
-from pylxcfs.fuse.connection import (
-    MountOptions,
-    mount_at,
-    open_connection,
-    parse_mount_options,
-    prepare_mount_point,
-    topmost,
-)
+from pylxcfs.fuse.mount_options import MountOptions, parse_mount_options
+from pylxcfs.fuse.mounting import mount_at, open_connection, prepare_mount_point, topmost
 from pylxcfs.linux.mountinfo import Mount, parse_mountinfo
 
 MS_NOSUID_NODEV_NOEXEC = 2 | 4 | 8

@@ -6,7 +6,7 @@ import os
 import select
 import stat
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import cast
 
@@ -15,11 +15,13 @@ import pytest
 from pylxcfs.cgroup.types import Pressure
 from pylxcfs.containers.container import Container
 from pylxcfs.content.service import ContentService
-from pylxcfs.fuse.filesystem import FileSystem
-from pylxcfs.fuse.partial_reads import Passes
+from pylxcfs.fuse.frames import Opcode
+from pylxcfs.fuse.gate import Sleeper
+from pylxcfs.fuse.node import ROOT_INODE
+from pylxcfs.fuse.operations import ANSWERED, Operations
+from pylxcfs.fuse.partial_reads import Handle, Passes
 from pylxcfs.fuse.tree import Tree, build_nodes
 from pylxcfs.fuse.triggers import NO_EVENTS, TriggerError, Triggers
-from pylxcfs.fuse.wire import ROOT_INODE, Handle, Opcode
 from pylxcfs.linux.hosttree import HostTree, HostTreeError
 from pylxcfs.procfiles.table import VIRTUAL_FILES, VirtualFile
 from tests.unit.kernel import Kernel, Refused
@@ -55,13 +57,15 @@ def content() -> _Counting:
 
 
 @pytest.fixture
-def kernel(tmp_path: Path, content: _Counting) -> Kernel:
+def kernel(tmp_path: Path, content: _Counting) -> Iterator[Kernel]:
     """Ask a file system over the content, on a host that has every file of the table."""
     for file in VIRTUAL_FILES:
         if file.path.startswith("sys/"):
             (tmp_path / Path(file.path).name).touch()
     tree = Tree(VIRTUAL_FILES, HostTree(tmp_path))
-    return Kernel(FileSystem(tree, cast("ContentService", content), Passes(tmp_path / "passes")))
+    passes = Passes(tmp_path / "passes")
+    with Kernel(lambda gate: Operations(tree, cast("ContentService", content), passes, gate)) as kernel:
+        yield kernel
 
 
 class _Triggers(Triggers):
@@ -75,8 +79,8 @@ class _Triggers(Triggers):
             raise TriggerError(errno.EINVAL)
         self.told.append((handle, resource, container, text))
 
-    def poll(self, handle: Handle, kernel_handle: int | None) -> int:
-        self.told.append((handle, kernel_handle))
+    def poll(self, handle: Handle, sleeper: Sleeper | None) -> int:
+        self.told.append((handle, sleeper is not None))
         return select.POLLPRI
 
     def remove(self, handle: Handle) -> None:
@@ -90,11 +94,15 @@ def triggers() -> _Triggers:
 
 
 @pytest.fixture
-def polled(tmp_path: Path, content: _Counting, triggers: _Triggers) -> Kernel:
+def polled(tmp_path: Path, content: _Counting, triggers: _Triggers) -> Iterator[Kernel]:
     """Ask a file system with triggers."""
     tree = Tree(VIRTUAL_FILES, HostTree(tmp_path), triggers=True)
     passes = Passes(tmp_path / "passes")
-    return Kernel(FileSystem(tree, cast("ContentService", content), passes, triggers))
+    passed_on = ANSWERED | {Opcode.POLL}
+    with Kernel(
+        lambda gate: Operations(tree, cast("ContentService", content), passes, gate, triggers), passed_on
+    ) as kernel:
+        yield kernel
 
 
 def _refusal(call: Callable[[], object]) -> int:
@@ -118,7 +126,7 @@ def test_inodes_do_not_depend_on_the_table() -> None:
     assert build_nodes(VIRTUAL_FILES[3:4]).keys() <= build_nodes(VIRTUAL_FILES).keys()
 
 
-@pytest.mark.parametrize("size", [64, 4096])
+@pytest.mark.parametrize("size", [200, 4096])
 def test_listing(kernel: Kernel, size: int) -> None:
     """A directory lists every file with its type, however small the pieces."""
     names = {file.path.split("/")[1] for file in VIRTUAL_FILES if file.path.startswith("proc/")}
@@ -190,7 +198,7 @@ def test_refusals(kernel: Kernel, expected: int, opcode: int, body: bytes) -> No
 def test_more_refusals(kernel: Kernel) -> None:
     """An unknown number is stale, a file is no directory."""
     assert errno.ESTALE == _refusal(lambda: kernel.get_attributes(77))
-    assert errno.ENOTDIR == _refusal(lambda: kernel.list(kernel.find("proc/stat").inode, 1, 99))
+    assert errno.ENOTDIR == _refusal(lambda: kernel.list(kernel.find("proc/stat").inode, 1, 999))
 
 
 def test_a_request_cut_short(kernel: Kernel, caplog: pytest.LogCaptureFixture) -> None:
@@ -219,7 +227,12 @@ def test_triggers_reach_who_keeps_them(polled: Kernel, triggers: _Triggers) -> N
     assert 4 == polled.write(handle, b"text")
     assert [select.POLLPRI] * 2 == [polled.poll(handle, 77), polled.poll(handle, 77, flags=0)]
     polled.release(handle)
-    assert [(handle, Pressure.MEMORY, None, b"text"), (handle, 77), (handle, None), handle] == triggers.told
+    assert [
+        (handle, Pressure.MEMORY, None, b"text"),
+        (handle, True),
+        (handle, False),
+        handle,
+    ] == triggers.told
 
 
 def test_a_refused_trigger_is_refused(polled: Kernel) -> None:
@@ -236,13 +249,14 @@ def test_other_files_have_no_triggers(polled: Kernel, triggers: _Triggers) -> No
     assert [] == triggers.told
 
 
-def test_modes_with_triggers(polled: Kernel, kernel: Kernel) -> None:
+def test_modes_with_triggers(polled: Kernel) -> None:
     """Everybody may write a pressure file where triggers are allowed, and nobody elsewhere."""
     paths = [file.path for file in VIRTUAL_FILES if not file.path.startswith("sys/")]
     writable = {path for path in paths if polled.find(path).mode & 0o222}
     assert {f"proc/pressure/{resource.value}" for resource in Pressure} == writable
     assert {0o100666} == {polled.find(path).mode for path in writable}
-    assert {0o100444} == {kernel.find(path).mode for path in writable}
+    without = build_nodes(VIRTUAL_FILES)
+    assert {0o100444} == {without[polled.find(path).inode].attributes.st_mode for path in writable}
 
 
 def test_without_triggers_nothing_is_polled(kernel: Kernel) -> None:
@@ -259,8 +273,8 @@ def test_answers_are_counted(kernel: Kernel, content: _Counting) -> None:
     assert errno.EIO == _refusal(lambda: kernel.write(handle, b"text"))
     content.error = ZeroDivisionError()
     assert errno.EIO == _refusal(lambda: kernel.open("proc/meminfo"))
-    file_system = kernel.file_system
-    counted = {Opcode(n).name: count for n, count in enumerate(file_system.requests) if count}
+    counts = kernel.gate.counts
+    counted = {Opcode(n).name: count for n, count in enumerate(counts.requests) if count}
     assert {"LOOKUP": 6, "OPEN": 2, "WRITE": 1} == counted
-    assert ({errno.EIO: 1}, 1) == (file_system.refused, file_system.failed)
-    assert 1 == file_system.open_files
+    assert ({errno.EIO: 1}, 1) == (counts.refused, counts.failed)
+    assert 1 == kernel.operations.open_files

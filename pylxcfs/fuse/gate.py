@@ -1,0 +1,205 @@
+"""The gate between /dev/fuse and pyfuse3: it sees each request first (docs/adr/0024-gate.md).
+
+pyfuse3 tells a READ handler neither the request's flags nor who asks, and libfuse wants to be asked INIT. The
+gate owns the device, answers what it must itself, and lets the rest through:
+
+- A frame is written into a pipe, whose read end stands on the descriptor number that libfuse reads from, the
+  slot. Before an answer, dup2(2) lays the device on the same number, so that libfuse writes to the kernel.
+- INIT with the kernel is the gate's. libfuse is always given one that we make, and its answer is thrown away:
+  a fresh connection and one that another server has left are the same thing to it.
+"""
+
+import errno
+import fcntl
+import logging
+import os
+from collections.abc import Container
+from contextlib import suppress
+from typing import Final, Protocol
+
+from pylxcfs.fuse.affinity import Nearness
+from pylxcfs.fuse.counts import RequestCounts
+from pylxcfs.fuse.frames import (
+    FRAME_SIZE,
+    IN_HEADER,
+    UNANSWERED,
+    Header,
+    Opcode,
+    answer_init,
+    is_refused,
+    pack_error,
+    pack_library_init,
+)
+from pylxcfs.fuse.loop import Loop
+
+_log = logging.getLogger(__name__)
+
+#: The request was taken back (its process was killed) while it was being read, or there is none.
+_TRY_AGAIN: Final = frozenset({errno.ENOENT, errno.EAGAIN})
+#: The file system was unmounted, or its connection aborted (umount -f).
+_GONE: Final = frozenset({errno.ENODEV, errno.ECONNABORTED})
+
+#: How often to look for the next request before sleeping, some microseconds each. A reader's requests come
+#: in threes, and to be woken on an idle processor costs more than to answer: p50 162 -> 84 us on an idle
+#: machine, with no more CPU time. Whoever else wants this processor gets it in between.
+_TRIES: Final = 16
+#: Requests after which to look whether anything else has happened: a busy reader never lets us sleep.
+_IN_A_ROW: Final = 256
+
+_PIPE_SIZE: Final = 1 << 16
+_NOBODY: Final = Header(0, 0, 0, 0, 0, 0, 0, 0)
+
+
+class Closed(Exception):  # noqa: N818 - an end
+    """There are no more requests: the file system is unmounted, or serving is to end."""
+
+
+class Sleeper(Protocol):
+    """Somebody who polls a file."""
+
+    def notify(self) -> None:
+        """Make the kernel ask anew what has happened; raises OSError."""
+
+
+class Gate:
+    """Takes requests from one connection. Owned by the serving thread."""
+
+    def __init__(
+        self, device_fd: int, loop: Loop, passed_on: Container[int], nearness: Nearness | None = None
+    ) -> None:
+        """Take requests from `device_fd`, a mounted /dev/fuse that does not block.
+
+        Pass those on whose opcodes are in `passed_on`; others are ENOSYS, after which the kernel asks some of
+        them never again (FLUSH, ACCESS, POLL) and tells EOPNOTSUPP of others (extended attributes).
+        """
+        self._device = device_fd
+        self._loop = loop
+        self._passed_on = passed_on
+        self._nearness = nearness
+        self._exit, self._entry = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        if fcntl.fcntl(self._entry, fcntl.F_GETPIPE_SZ) < _PIPE_SIZE:
+            # What a user without privileges gets who has many pipes. A frame has to fit.
+            fcntl.fcntl(self._entry, fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
+        #: The descriptor number that libfuse reads from and writes to.
+        self.slot = fcntl.fcntl(self._exit, fcntl.F_DUPFD_CLOEXEC, 0)
+        #: Where libfuse's answers go: nowhere, until it has answered our INIT.
+        self._answers = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+        self._nowhere: int | None = self._answers
+        self._is_way_out = False
+        self._left = _IN_A_ROW
+        self.counts = RequestCounts()
+        #: The request that is being answered: pyfuse3 does not tell every handler who asks for what.
+        self.header = _NOBODY
+        #: Whether a request was passed on and the next one not asked for.
+        self.is_answering = False
+
+    def wait(self) -> None:
+        """Return when the next request stands in the slot; raises Closed.
+
+        Whatever of the last one was not answered is EIO for who asked.
+        """
+        if self.is_answering:
+            self.is_answering = False
+            self._finish()
+        elif self._nowhere is not None:
+            os.write(self._entry, pack_library_init())
+            self.is_answering = True
+            return
+        while True:
+            if self._take_next():
+                self.is_answering = True
+                return
+            self._loop.turn()
+            self._left = _IN_A_ROW
+
+    def open_way_out(self) -> None:
+        """Have what is written into the slot reach the kernel; call it before an answer."""
+        os.dup2(self._answers, self.slot, inheritable=False)
+        self._is_way_out = True
+
+    def refuse(self, number: int) -> bool:
+        """Answer the present request with an errno; False if nobody waits for an answer."""
+        try:
+            os.write(self._device, pack_error(self.header.unique, number))
+        except OSError as error:
+            # Its process was killed meanwhile, or the file system unmounted.
+            if error.errno not in _TRY_AGAIN:
+                raise
+            return False
+        return True
+
+    def wake(self, sleeper: Sleeper) -> None:
+        """Wake somebody who polls a file; call it between two requests."""
+        self.open_way_out()
+        try:
+            # Unmounted a moment ago.
+            with suppress(OSError):
+                sleeper.notify()
+        finally:
+            self._close_way_out()
+
+    def close(self) -> None:
+        """Let go of the gate's own descriptors; libfuse closes the slot, and our caller the device."""
+        for fd in (self._exit, self._entry, *filter(None, (self._nowhere,))):
+            os.close(fd)
+
+    def _close_way_out(self) -> None:
+        os.dup2(self._exit, self.slot, inheritable=False)
+        self._is_way_out = False
+
+    def _finish(self) -> None:
+        """Have the slot give requests again."""
+        if self._nowhere is not None:
+            os.close(self._nowhere)
+            self._nowhere = None
+            self._answers = self._device
+        elif not self._is_way_out:
+            # libfuse has answered by itself, to where nobody reads, or not at all.
+            self.refuse(errno.EIO)
+        self._close_way_out()
+
+    def _take_next(self) -> bool:
+        """Take requests until one is to be passed on; False if there is none or something else to be done."""
+        tries, loop = _TRIES, self._loop
+        while tries and self._left and not loop.steps and not loop.stopping:
+            try:
+                frame = os.read(self._device, FRAME_SIZE)
+            except OSError as error:
+                if error.errno in _TRY_AGAIN:
+                    tries -= 1
+                    os.sched_yield()
+                    continue
+                if error.errno in _GONE:
+                    raise Closed from error
+                raise
+            tries = _TRIES
+            self._left -= 1
+            if self._takes(frame):
+                os.write(self._entry, frame)
+                return True
+        if loop.stopping:
+            raise Closed
+        return False
+
+    def _takes(self, frame: bytes) -> bool:
+        """Look at a request, and answer it unless it is to be passed on."""
+        if len(frame) < IN_HEADER.size:
+            # Nobody can be answered. No kernel has ever sent one.
+            _log.warning("not answered: a request of %d bytes", len(frame))
+            return False
+        self.header = header = Header._make(IN_HEADER.unpack_from(frame))
+        opcode = header.opcode
+        if self._nearness is not None:
+            self._nearness.asked_by(header.pid)
+        if opcode in self._passed_on and header.length == len(frame):
+            self.counts.requests[opcode] += 1
+            if not is_refused(opcode, frame):
+                return True
+            self.counts.refused[errno.EINVAL] += 1
+            self.refuse(errno.EINVAL)
+        elif opcode == Opcode.INIT:
+            self.counts.requests[opcode] += 1
+            os.write(self._device, answer_init(frame))
+        elif opcode not in UNANSWERED:
+            self.refuse(errno.ENOSYS)
+        return False

@@ -1,0 +1,182 @@
+"""The gate and the loop that drives pyfuse3, asked as the kernel asks."""
+
+import errno
+import select
+import socket
+import struct
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import cast
+
+import pytest
+from pyfuse3 import FUSEError
+
+from pylxcfs.content.service import ContentService
+from pylxcfs.fuse.frames import IN_HEADER, RESEND, UNANSWERED, Header, Opcode, pack_error
+from pylxcfs.fuse.gate import Gate
+from pylxcfs.fuse.node import ROOT_INODE
+from pylxcfs.fuse.operations import ANSWERED, Operations
+from pylxcfs.fuse.partial_reads import Passes
+from pylxcfs.fuse.tree import Tree
+from pylxcfs.linux.hosttree import HostTree
+from pylxcfs.procfiles.table import VIRTUAL_FILES
+from tests.support.waiting import wait_for
+from tests.unit.kernel import Kernel, Refused
+
+_ENOUGH = 1 << 12
+_RESENT = 1 << 63
+
+
+class _Odd(Operations):
+    """Has one handler that a test chooses."""
+
+    handler: Callable[[], object]
+
+    async def statfs(self, ctx: object) -> object:  # type: ignore[override]
+        """Do what the test wants."""
+        del ctx
+        self._asker.open_way_out()
+        return self.handler()
+
+
+@pytest.fixture
+def kernel(tmp_path: Path) -> Iterator[Kernel]:
+    """Ask handlers, of which STATFS is a test's own."""
+    tree = Tree(VIRTUAL_FILES, HostTree(tmp_path))
+
+    def build(gate: Gate) -> Operations:
+        return _Odd(tree, cast("ContentService", None), Passes(tmp_path), gate)
+
+    with Kernel(build) as kernel:
+        yield kernel
+
+
+def _odd(kernel: Kernel, handler: Callable[[], object]) -> None:
+    cast("_Odd", kernel.operations).handler = handler
+
+
+def _refuse() -> object:
+    raise FUSEError(errno.EXDEV)
+
+
+def _break() -> object:
+    raise ValueError("a bug")
+
+
+@pytest.fixture
+def urgent() -> Iterator[socket.socket]:
+    """Return something that poll(2) says POLLPRI of."""
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.socket() as far:
+        far.connect(server.getsockname())
+        near, _address = server.accept()
+        with near:
+            far.send(b"!", socket.MSG_OOB)
+            poller = select.poll()
+            poller.register(near, select.POLLPRI)
+            poller.poll()
+            yield near
+
+
+def _statfs(kernel: Kernel) -> int:
+    with pytest.raises(Refused) as refused:
+        kernel.ask(Opcode.STATFS, ROOT_INODE)
+    return refused.value.number
+
+
+def test_a_busy_reader_does_not_keep_events_waiting(kernel: Kernel, urgent: socket.socket) -> None:
+    """What is watched has its turn although the next request is always there."""
+    calls: list[tuple[int, int]] = []
+    answered = 0
+
+    def answer() -> object:
+        nonlocal answered
+        answered += 1
+        if answered == 1:
+            kernel.loop.watch(urgent.fileno(), call)
+        else:
+            assert (7, errno.EXDEV, b"") == kernel.receive()
+        if answered < _ENOUGH:
+            ask()
+        raise FUSEError(errno.EXDEV)
+
+    def ask() -> None:
+        kernel.send(IN_HEADER.pack(IN_HEADER.size, Opcode.STATFS, 7, 1, 0, 0, 1, 0))
+
+    def call(events: int) -> None:
+        calls.append((events & select.POLLPRI, answered))
+        kernel.loop.unwatch(urgent.fileno())
+
+    _odd(kernel, answer)
+    ask()
+    wait_for("all are answered", lambda: answered == _ENOUGH)
+    assert (7, errno.EXDEV, b"") == kernel.receive()
+    ((events, before),) = calls
+    assert select.POLLPRI == events
+    assert 1 < before < _ENOUGH
+
+
+@pytest.mark.parametrize("minor,agreed", [(27, 27), (31, 31), (45, 31)])
+def test_versions(kernel: Kernel, minor: int, agreed: int) -> None:
+    """We agree on the older of both minor versions, and refuse another major one."""
+    answer = kernel.ask(Opcode.INIT, 0, struct.pack("=IIII", 7, minor, 131072, 0))
+    assert (64, 7, agreed) == (len(answer), *struct.unpack_from("=II", answer))
+    for body, number in ((struct.pack("=IIII", 8, 0, 0, 0), errno.EPROTO), (b"short", errno.EINVAL)):
+        with pytest.raises(Refused) as refused:
+            kernel.ask(Opcode.INIT, 0, body)
+        assert number == refused.value.number
+
+
+def test_the_kernel_is_told_what_we_can(kernel: Kernel) -> None:
+    """RELEASE waits for nothing, several reads at once go to their offsets, and names have attributes."""
+    answer = kernel.ask(Opcode.INIT, 0, struct.pack("=IIII", 7, 31, 131072, 0xFFFFFFFF))
+    flags, max_background, congestion, max_write = struct.unpack_from("=12xIHHI", answer)
+    assert (1 << 13 | 1 << 15 | 1 << 18) == flags
+    assert (65535, 49152, 4096) == (max_background, congestion, max_write)
+
+
+@pytest.mark.parametrize("opcode", sorted(UNANSWERED))
+def test_what_is_never_answered(kernel: Kernel, opcode: int) -> None:
+    """Names are forgotten and requests called off without a word; whatever they contain reaches nobody."""
+    kernel.send(IN_HEADER.pack(IN_HEADER.size + 8, opcode, 8, 1, 0, 0, 1, 0) + b"\xff" * 8)
+    _odd(kernel, _refuse)
+    assert errno.EXDEV == _statfs(kernel)
+    assert kernel.is_silent()
+
+
+@pytest.mark.parametrize(
+    "opcode",
+    [n for n in (*range(1, 60), 4096, (1 << 32) - 1) if n not in {*ANSWERED, *UNANSWERED, Opcode.INIT}],
+)
+def test_what_is_unknown(kernel: Kernel, opcode: int) -> None:
+    """Whatever pyfuse3 is not asked is ENOSYS."""
+    with pytest.raises(Refused) as refused:
+        kernel.ask(opcode, ROOT_INODE, bytes(64))
+    assert errno.ENOSYS == refused.value.number
+
+
+def test_a_request_that_is_sent_again(kernel: Kernel) -> None:
+    """The kernel finds a request that it has sent again by the number with the bit that says so."""
+    _odd(kernel, _refuse)
+    kernel.send(IN_HEADER.pack(IN_HEADER.size, Opcode.STATFS, _RESENT | 9, 1, 0, 0, 1, 0))
+    assert (_RESENT | 9, errno.EXDEV, b"") == kernel.receive()
+    assert kernel.gate.header.is_resent
+    assert not Header(40, 1, 9, 1, 0, 0, 1, 0).is_resent
+
+
+@pytest.mark.parametrize("answer", [lambda: None, lambda: "neither", _break])
+def test_what_escapes_a_handler(
+    kernel: Kernel, answer: Callable[[], object], caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is no answer, or escapes, is EIO for who asked, and serving goes on."""
+    for _ in range(3):
+        _odd(kernel, answer)
+        assert errno.EIO == _statfs(kernel)
+        _odd(kernel, _refuse)
+        assert errno.EXDEV == _statfs(kernel)
+    assert 3 == len(caplog.records)
+
+
+def test_frames() -> None:
+    """An answer without a body, and a notification without one."""
+    assert struct.pack("=IiQ", 16, -errno.EIO, 5) == pack_error(5, errno.EIO)
+    assert struct.pack("=IiQ", 16, 7, 0) == RESEND
