@@ -97,6 +97,10 @@ class LayoutReader:
         """Read the effective CPUs."""
         return self._reader(Controller.CPUSET).cpuset(paths)
 
+    def memory_nodes(self, paths: CgroupPaths) -> CpuSet:
+        """Read the NUMA nodes that memory may come from."""
+        return self._reader(Controller.CPUSET).memory_nodes(paths)
+
     def io(self, paths: CgroupPaths) -> IoStats:
         """Read block I/O counters."""
         return self._reader(Controller.IO).io(paths)

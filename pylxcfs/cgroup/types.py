@@ -314,6 +314,9 @@ class CgroupReader(Protocol):
     def cpuset(self, paths: CgroupPaths) -> CpuSet:
         """Read the effective CPUs."""
 
+    def memory_nodes(self, paths: CgroupPaths) -> CpuSet:
+        """Read the NUMA nodes that memory may come from, by their numbers."""
+
     def io(self, paths: CgroupPaths) -> IoStats:
         """Read block I/O counters."""
 

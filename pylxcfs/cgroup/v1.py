@@ -170,16 +170,11 @@ class V1Reader:
 
     def cpuset(self, paths: CgroupPaths) -> CpuSet:
         """Read the effective CPUs of the nearest cgroup that was given any."""
-        path = self._path(paths, "cpuset")
-        for candidate in (*with_ancestors(path), ROOT):
-            for name in ("cpuset.effective_cpus", "cpuset.cpus"):
-                try:
-                    text = self._files.read("cpuset", candidate, name)
-                except ControllerUnavailable:
-                    continue
-                if cpus := parse_cpu_list(self._files.describe("cpuset", candidate, name), text):
-                    return cpus
-        raise ControllerUnavailable(self._files.describe("cpuset", path, "cpuset.cpus"))
+        return self._read_set(paths, ("cpuset.effective_cpus", "cpuset.cpus"))
+
+    def memory_nodes(self, paths: CgroupPaths) -> CpuSet:
+        """Read the effective nodes of the nearest cgroup that was given any."""
+        return self._read_set(paths, ("cpuset.effective_mems", "cpuset.mems"))
 
     def io(self, paths: CgroupPaths) -> IoStats:
         """Read bytes and operations per device from the first pair of files that counted anything."""
@@ -249,6 +244,19 @@ class V1Reader:
         """Tell whether `paths` are in the root for `controller`, or in no such hierarchy."""
         hierarchy = HIERARCHY.get(controller)
         return hierarchy is None or self._files.is_root(hierarchy, paths.get(hierarchy))
+
+    def _read_set(self, paths: CgroupPaths, names: tuple[str, str]) -> CpuSet:
+        """Read a set; the effective one is there since Linux 3.17."""
+        path = self._path(paths, "cpuset")
+        for candidate in (*with_ancestors(path), ROOT):
+            for name in names:
+                try:
+                    text = self._files.read("cpuset", candidate, name)
+                except ControllerUnavailable:
+                    continue
+                if numbers := parse_cpu_list(self._files.describe("cpuset", candidate, name), text):
+                    return numbers
+        raise ControllerUnavailable(self._files.describe("cpuset", path, names[-1]))
 
     def _read_levels(self, own: CgroupPath, *, accounts_swap: bool) -> _Levels:
         """Read the limited cgroups above `own`; what limits memory and swap together limits memory too."""

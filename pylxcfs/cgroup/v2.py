@@ -147,15 +147,11 @@ class V2Reader:
 
     def cpuset(self, paths: CgroupPaths) -> CpuSet:
         """Read the effective CPUs of the nearest cgroup where the controller is enabled."""
-        path = self._path(paths)
-        for candidate in (*with_ancestors(path), ROOT):
-            try:
-                text = self._files.read(V2, candidate, "cpuset.cpus.effective")
-            except ControllerUnavailable:
-                continue
-            if cpus := parse_cpu_list(self._files.describe(V2, candidate, "cpuset.cpus.effective"), text):
-                return cpus
-        raise ControllerUnavailable(self._files.describe(V2, path, "cpuset.cpus.effective"))
+        return self._read_set(paths, "cpuset.cpus.effective")
+
+    def memory_nodes(self, paths: CgroupPaths) -> CpuSet:
+        """Read the effective nodes of the nearest cgroup where the controller is enabled."""
+        return self._read_set(paths, "cpuset.mems.effective")
 
     def io(self, paths: CgroupPaths) -> IoStats:
         """Read bytes and operations per device; an ancestor's are not the container's."""
@@ -203,6 +199,17 @@ class V2Reader:
     def at_root(self, paths: CgroupPaths, controller: Controller) -> bool:  # noqa: ARG002 - one hierarchy
         """Tell whether `paths` are in the hierarchy's root, the same for every controller."""
         return self._files.is_root(V2, paths.get(V2))
+
+    def _read_set(self, paths: CgroupPaths, name: str) -> CpuSet:
+        path = self._path(paths)
+        for candidate in (*with_ancestors(path), ROOT):
+            try:
+                text = self._files.read(V2, candidate, name)
+            except ControllerUnavailable:
+                continue
+            if numbers := parse_cpu_list(self._files.describe(V2, candidate, name), text):
+                return numbers
+        raise ControllerUnavailable(self._files.describe(V2, path, name))
 
     def _read_memory_stat(self, path: CgroupPath) -> Mapping[bytes, int]:
         text = self._files.read(V2, path, "memory.stat")

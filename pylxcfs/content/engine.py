@@ -26,7 +26,7 @@ from pylxcfs.errors import StartupError
 from pylxcfs.linux.files import read_boot_id
 from pylxcfs.linux.hosttree import HostTree
 from pylxcfs.linux.mountinfo import parse_mountinfo
-from pylxcfs.procfiles.table import VIRTUAL_FILES, VirtualFile
+from pylxcfs.procfiles.table import VIRTUAL_FILES, VirtualFile, node_files
 from pylxcfs.view.host import HostReader
 
 #: Some 16 files answer for a container; enough for 500 of them.
@@ -127,7 +127,8 @@ def assemble(  # noqa: PLR0913 - one for each thing that it is put together of
         ledger_file = LedgerFile(ledgers, read_boot_id(proc_root), os.sysconf("SC_NPROCESSORS_CONF"))
     builder = ViewBuilder(reader, tracker, view, ledger_file)
     content = ContentService(host, reader, resolver, builder, view.cache_ttl_seconds)
-    files = tuple(file for file in VIRTUAL_FILES if host.has(file.host_file))
+    every = (*VIRTUAL_FILES, *node_files(host.nodes))
+    files = tuple(file for file in every if host.has(file.host_file))
     return Engine(
         hierarchies=hierarchies,
         files=files,

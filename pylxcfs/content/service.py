@@ -24,7 +24,14 @@ from pylxcfs.containers.container import Container
 from pylxcfs.containers.resolver import Resolver
 from pylxcfs.content.counters import FileCounters
 from pylxcfs.content.viewbuilder import ViewBuilder
-from pylxcfs.procfiles.table import CPUINFO, CPUINFO_LINUX32, CPUS_PRESENT, Fallback, VirtualFile
+from pylxcfs.procfiles.table import (
+    CPUINFO,
+    CPUINFO_LINUX32,
+    CPUS_PRESENT,
+    NODES_ONLINE,
+    Fallback,
+    VirtualFile,
+)
 from pylxcfs.view.host import HostReader, HostSnapshot
 from pylxcfs.view.resources import NOTHING_USED, ResourceView
 
@@ -127,6 +134,13 @@ class ContentService:
         container, content = self._open(CPUS_PRESENT, pid, self.walks)
         self.walks.add(time.perf_counter_ns() - began_ns)
         return None if container is None else parse_cpu_list(CPUS_PRESENT.path, content)
+
+    def visible_nodes(self, pid: int) -> CpuSet | None:
+        """Return the NUMA nodes that `pid` sees, None for all that the host has."""
+        if self._host_view:
+            return None
+        container, content = self._open(NODES_ONLINE, pid, self.walks)
+        return None if container is None else parse_cpu_list(NODES_ONLINE.path, content)
 
     def open_pressure(self, resource: Pressure, container: Container) -> int:
         """Open `container`'s pressure file for a trigger; raises CgroupError where it has none of its own."""

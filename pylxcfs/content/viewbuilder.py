@@ -23,6 +23,7 @@ from pylxcfs.containers.container import Container
 from pylxcfs.procfiles.table import VirtualFile
 from pylxcfs.view.host import HostSnapshot
 from pylxcfs.view.memory import MemoryView
+from pylxcfs.view.nodes import NodeView, build_nodes
 from pylxcfs.view.resources import CpuView, ResourceView
 
 _MEM_TOTAL: Final = re.compile(rb"^MemTotal: *(\d{1,19})\b", re.MULTILINE)
@@ -69,6 +70,7 @@ class ViewBuilder:
             memory_part=self._memory(container, host) if Controller.MEMORY in controllers else None,
             cpu_part=self._cpu(container, host, uptime_usec) if file.needs_cpu_times else None,
             cpus_part=self._shown(visible) if needs_cpus else None,
+            nodes_part=self._nodes(container, host, visible) if file.needs_nodes else None,
             kernel_cpus_part=visible if needs_cpus and self._config.compact_cpus else None,
             io_part=self._reader.io(container.paths).devices if Controller.IO in controllers else None,
             load_part=self._load(container, uptime_usec) if file.needs_load else None,
@@ -118,6 +120,14 @@ class ViewBuilder:
         if self._file is not None:
             self._file.save(container.key, ledger)
         return CpuView(ledger.times, ledger.hidden)
+
+    def _nodes(self, container: Container, host: HostSnapshot, visible: CpuSet) -> NodeView:
+        """Read which nodes the container may have memory of; all where no cpuset limits them."""
+        allowed = None
+        with contextlib.suppress(ControllerUnavailable):
+            allowed = self._reader.memory_nodes(container.paths)
+        shown = dict(zip(visible, self._shown(visible), strict=True))
+        return build_nodes(host.nodes, shown, allowed)
 
     def _load(self, container: Container, uptime_usec: int) -> LoadView:
         """Read the load; without a cgroup show no tasks: no pid shown may be the host's."""

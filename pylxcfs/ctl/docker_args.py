@@ -22,9 +22,10 @@ def docker_arguments(mount_point: str, paths: Iterable[str]) -> Iterator[str]:
 
 def present_paths() -> tuple[str, ...]:
     """Return our files that this kernel has: what it lacks is neither served nor there to be bound over."""
-    from pylxcfs.procfiles.table import VIRTUAL_FILES  # noqa: PLC0415 - -h should not wait for it
+    from pylxcfs.procfiles.table import NODES_ONLINE, VIRTUAL_FILES  # noqa: PLC0415 - -h should not wait for it
 
-    return tuple(file.path for file in VIRTUAL_FILES if Path("/", file.path).exists())
+    files = (*VIRTUAL_FILES, NODES_ONLINE)
+    return tuple(file.path for file in files if Path("/", file.path).exists())
 
 
 def mount_point(text: str) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pylxcfs.config import ViewConfig
 from pylxcfs.console import write_lines
 from pylxcfs.ctl.output import align, print_json
-from pylxcfs.ctl.show import PROC, SYS, add_selection, find_file
+from pylxcfs.ctl.show import PROC, SYS, add_selection, check_file, find_file
 from pylxcfs.ctl.whose import asked_process
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
     from pylxcfs.content.explanation import explain  # noqa: PLC0415
     from pylxcfs.content.recording import Log, recording_files, recording_host  # noqa: PLC0415
 
-    file = find_file(arguments)
+    check_file(arguments)
     log: Log = []
     with asked_process(arguments) as pid:
         engine = assemble(
@@ -48,9 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
             make_files=recording_files(log),
             make_host=recording_host(log),
         )
-        if file not in engine.files:
-            raise LookupError(f"this kernel has no /{file.path}")
-        explanation = explain(engine, log, file, pid)
+        explanation = explain(engine, log, find_file(arguments, engine.files), pid)
     chosen = _choose(explanation, arguments.field)
     if arguments.json:
         print_json(as_document(explanation, chosen))

@@ -3,6 +3,7 @@
 import argparse
 
 from pylxcfs.ctl import binds
+from pylxcfs.ctl.docker_args import present_paths
 from pylxcfs.procfiles.binds import bindable
 
 
@@ -18,10 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Attach dead and detached binds, and in a container that is named all files that it has none of."""
-    from pylxcfs.procfiles.table import VIRTUAL_FILES  # noqa: PLC0415 - -h should not wait for it
     from pylxcfs.reattach.actions import reattach  # noqa: PLC0415
 
     one = arguments.container is not None or arguments.pid is not None
-    files = bindable(file.path for file in VIRTUAL_FILES) if one else ()
+    files = bindable(present_paths()) if one else ()
     request = binds.request_of(arguments)
     return binds.run_and_print(lambda: reattach(request, files), as_json=arguments.json)

@@ -2,11 +2,13 @@
 
 import argparse
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pylxcfs.config import ViewConfig
 from pylxcfs.ctl import whose
+from pylxcfs.procfiles.binds import NODE_DIRECTORY
 
 if TYPE_CHECKING:
     from pylxcfs.procfiles.table import VirtualFile
@@ -27,15 +29,22 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", type=file_name, help="for example meminfo or /proc/meminfo")
 
 
-def find_file(arguments: argparse.Namespace) -> "VirtualFile":
-    """Return the virtual file that is meant; raises LookupError."""
+def check_file(arguments: argparse.Namespace) -> None:
+    """Raise LookupError, before anything is opened, for a file that is none of ours on any machine."""
     from pylxcfs.procfiles.table import VIRTUAL_FILES  # noqa: PLC0415 - -h should not wait for it
 
-    file = next((file for file in VIRTUAL_FILES if file.path == arguments.file), None)
-    if file is None:
-        known = ", ".join(file.path.removeprefix("proc/") for file in VIRTUAL_FILES)
-        raise LookupError(f"no such file: {arguments.file} (there are: {known})")
-    return file
+    known = [file.path for file in VIRTUAL_FILES]
+    if arguments.file not in known and not arguments.file.startswith(f"{NODE_DIRECTORY}/"):
+        names = ", ".join(path.removeprefix("proc/") for path in known)
+        raise LookupError(f"no such file: {arguments.file} (there are: {names})")
+
+
+def find_file(arguments: argparse.Namespace, served: Iterable["VirtualFile"]) -> "VirtualFile":
+    """Return the virtual file that is meant, of those that can be served here; raises LookupError."""
+    for file in served:
+        if file.path == arguments.file:
+            return file
+    raise LookupError(f"this kernel has no /{arguments.file}")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,11 +57,9 @@ def run(arguments: argparse.Namespace) -> int:
     # Late: -h and usage errors should not wait for it.
     from pylxcfs.content.engine import assemble  # noqa: PLC0415
 
-    file = find_file(arguments)
+    check_file(arguments)
     with whose.asked_process(arguments) as pid:
         engine = assemble(ViewConfig(), PROC, SYS)
-        if file not in engine.files:
-            raise LookupError(f"this kernel has no /{file.path}")
-        content = engine.render_for_pid(file, pid)
+        content = engine.render_for_pid(find_file(arguments, engine.files), pid)
     sys.stdout.buffer.write(content)
     return 0

@@ -27,6 +27,8 @@ class Node:
     host_path: str | None = None
     #: The CPU that this directory is about: it is there only for those who see that CPU.
     cpu: int | None = None
+    #: The NUMA node that it is about, likewise.
+    numa: int | None = None
 
     @property
     def is_directory(self) -> bool:

@@ -374,20 +374,29 @@ class Operations(pyfuse3.Operations):
         return node
 
     def _list(self, node: Node, pid: int) -> Listing:
-        """Return a directory's entries without the CPUs that the asker does not see."""
+        """Return a directory's entries without the CPUs and NUMA nodes that the asker does not see."""
         children = list(self._tree.children(node))
         if any(child.cpu is not None for _, child in children):
             visible = self._content.visible_cpus(pid)
             if visible is not None:
                 seen = {None, *visible}
                 children = [(name, child) for name, child in children if child.cpu in seen]
+        if any(child.numa is not None for _, child in children):
+            visible = self._content.visible_nodes(pid)
+            if visible is not None:
+                seen = {None, *visible}
+                children = [(name, child) for name, child in children if child.numa in seen]
         return [(name, child.attributes) for name, child in children]
 
     def _refuse_hidden(self, node: Node, pid: int) -> None:
-        """Answer ENOENT for the directory of a CPU that the asker does not see."""
+        """Answer ENOENT for the directory of a CPU or NUMA node that the asker does not see."""
         if node.cpu is not None:
             visible = self._content.visible_cpus(pid)
             if visible is not None and node.cpu not in visible:
+                raise FUSEError(errno.ENOENT)
+        if node.numa is not None:
+            visible = self._content.visible_nodes(pid)
+            if visible is not None and node.numa not in visible:
                 raise FUSEError(errno.ENOENT)
 
     def _no_new_name(self, directory: int, in_sysfs: int = errno.EPERM) -> FUSEError:

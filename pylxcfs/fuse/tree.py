@@ -1,6 +1,7 @@
 """The directory tree: the table of virtual files, and the host's CPU tree around those that belong to it."""
 
 import errno
+import re
 import stat
 import time
 import zlib
@@ -12,11 +13,14 @@ from pyfuse3 import EntryAttributes
 from pylxcfs.fuse.hostnodes import HostNodes
 from pylxcfs.fuse.node import ROOT_INODE, Inode, Node
 from pylxcfs.linux.hosttree import HostTree, HostTreeError
-from pylxcfs.procfiles.binds import CPU_DIRECTORY
+from pylxcfs.procfiles.binds import CPU_DIRECTORY, NODE_DIRECTORY
 from pylxcfs.procfiles.table import VirtualFile
 
 #: Nothing about a node of the table ever changes, so the kernel may remember it for as long as it likes.
 _FOREVER_SECONDS: Final = 86400
+#: How long a name may be remembered whose node is not there for everybody.
+_HIDEABLE_SECONDS: Final = 1
+_NUMA: Final = re.compile(rf"{NODE_DIRECTORY}/node([0-9]+)")
 _DIRECTORY_MODE: Final = stat.S_IFDIR | 0o555
 #: As in the kernel's /proc/pressure since Linux 6.4.
 _TRIGGER_MODE: Final = 0o666
@@ -77,12 +81,15 @@ def build_nodes(files: Iterable[VirtualFile], *, triggers: bool = False) -> Mapp
     created_ns = time.time_ns()
     nodes = {}
     for path, below in children.items():
-        in_cpu_directory = path == CPU_DIRECTORY
         # 1 link means that links do not tell how many directories are in it: that depends on who asks.
-        attributes = _attributes(path, _DIRECTORY_MODE, created_ns, nlink=1 if in_cpu_directory else 2)
-        host_path = "" if in_cpu_directory else None
+        links = 1 if path in {CPU_DIRECTORY, NODE_DIRECTORY} else 2
+        numa = _NUMA.fullmatch(path)
         nodes[_inode(path)] = Node(
-            attributes, children=below, in_sysfs=_is_in_sysfs(path), host_path=host_path
+            _attributes(path, _DIRECTORY_MODE, created_ns, nlink=links),
+            children=below,
+            in_sysfs=_is_in_sysfs(path),
+            host_path="" if path == CPU_DIRECTORY else None,
+            numa=int(numa[1]) if numa else None,
         )
     for path, file in by_path.items():
         permissions = _TRIGGER_MODE if triggers and file.pressure else file.mode
@@ -107,5 +114,8 @@ def _attributes(path: str, mode: int, created_ns: int, *, nlink: int = 1, size: 
     attributes.st_nlink = nlink
     attributes.st_size = size
     attributes.st_atime_ns = attributes.st_mtime_ns = attributes.st_ctime_ns = created_ns
-    attributes.entry_timeout = attributes.attr_timeout = _FOREVER_SECONDS
+    # Whether a NUMA node is there depends on who asks, so everybody has to ask.
+    hideable = _NUMA.fullmatch(path) is not None
+    attributes.entry_timeout = _HIDEABLE_SECONDS if hideable else _FOREVER_SECONDS
+    attributes.attr_timeout = 0 if hideable else _FOREVER_SECONDS
     return attributes

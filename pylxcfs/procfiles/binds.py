@@ -14,9 +14,16 @@ _BINDABLE: Final = frozenset(
 #: Has the host's content but for the table's files, and directories only of the visible CPUs. runc lets
 #: anybody bind over anything below /sys.
 CPU_DIRECTORY: Final = "sys/devices/system/cpu"
+#: All of it is ours; only where the kernel has NUMA.
+NODE_DIRECTORY: Final = "sys/devices/system/node"
+_DIRECTORIES: Final = (CPU_DIRECTORY, NODE_DIRECTORY)
 
 
 def bindable(paths: Iterable[str]) -> tuple[str, ...]:
-    """Return those of `paths` (like ``proc/meminfo``) that runc lets through; the CPU tree as a whole."""
-    binds = dict.fromkeys(CPU_DIRECTORY if path.startswith(f"{CPU_DIRECTORY}/") else path for path in paths)
-    return tuple(path for path in binds if path == CPU_DIRECTORY or path in _BINDABLE)
+    """Return those of `paths` (like ``proc/meminfo``) that runc lets through; directories as a whole."""
+    binds = dict.fromkeys(map(_place, paths))
+    return tuple(path for path in binds if path in _DIRECTORIES or path in _BINDABLE)
+
+
+def _place(path: str) -> str:
+    return next((directory for directory in _DIRECTORIES if path.startswith(f"{directory}/")), path)

@@ -130,6 +130,12 @@ def describe(name: bytes, *, has_unit: bool) -> Field:
     return Field(Rule.HOST_WIDE, "not known to this version, and no amount of memory")
 
 
+def amount(memory: MemoryView, name: bytes) -> int:
+    """Return what is shown of a field, bytes; 0 where nothing is computed."""
+    getter = _GETTERS.get(name)
+    return 0 if getter is None else int(getter(memory))
+
+
 def split(text: bytes) -> Iterator[Part]:
     """Yield the fields of a meminfo."""
     for line in text.split(b"\n"):

@@ -5,22 +5,23 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final
 
-from pylxcfs.cgroup.types import Controller, Pressure
+from pylxcfs.cgroup.types import Controller, CpuSet, Pressure
 from pylxcfs.procfiles import (
     cpuinfo,
     cpulists,
     diskstats,
     loadavg,
     meminfo,
+    nodes,
     pressure,
     slabinfo,
     stat,
     swaps,
     uptime,
 )
-from pylxcfs.procfiles.binds import CPU_DIRECTORY
+from pylxcfs.procfiles.binds import CPU_DIRECTORY, NODE_DIRECTORY
 from pylxcfs.procfiles.field import Part
-from pylxcfs.view.host import HUGE_POOLS, ONLINE, HostSnapshot
+from pylxcfs.view.host import HUGE_POOLS, NODES, ONLINE, HostSnapshot
 from pylxcfs.view.resources import ResourceView
 
 #: Pure: container and host in, the whole file out.
@@ -71,6 +72,8 @@ class VirtualFile:
     boottime_offset_usec: int = 0
     #: The pressure that it tells of; with it, who writes sets a trigger where that is allowed.
     pressure: Pressure | None = None
+    #: The NUMA nodes.
+    needs_nodes: bool = False
     #: Permissions.
     mode: int = 0o444
 
@@ -248,3 +251,55 @@ VIRTUAL_FILES: Final = (
     ),
     CPUS_PRESENT,
 )
+
+#: The directories of a container's NUMA nodes follow it.
+NODES_ONLINE: Final = VirtualFile(
+    path=f"{NODE_DIRECTORY}/online",
+    render=nodes.list_renderer("online"),
+    split=nodes.split_list,
+    host_files=(ONLINE, NODES),
+    controllers=_CPU,
+    fallback=Fallback.HOST,
+    host_file="node/online",
+    description="the NUMA nodes that the container has CPUs or memory of",
+    needs_nodes=True,
+)
+
+
+def node_files(numbers: CpuSet) -> Iterator[VirtualFile]:
+    """Yield the files of NUMA nodes, on a host that has these."""
+    if not numbers:
+        return
+    yield NODES_ONLINE
+    for name in nodes.LISTS:
+        if name != "online":
+            yield replace(
+                NODES_ONLINE,
+                path=f"{NODE_DIRECTORY}/{name}",
+                render=nodes.list_renderer(name),
+                host_file=f"node/{name}",
+            )
+    for number in numbers:
+        yield from _files_of_node(number)
+
+
+def _files_of_node(number: int) -> Iterator[VirtualFile]:
+    below = f"node{number}"
+    for name, render, split, description in (
+        ("cpulist", nodes.cpulist_renderer(number), nodes.split_cpus, "the container's CPUs on this node"),
+        ("cpumap", nodes.cpumap_renderer(number), nodes.split_cpus, "the same as a mask"),
+        ("distance", nodes.render_distance, nodes.split_distance, "distances to its nodes"),
+        ("meminfo", nodes.meminfo_renderer(number), nodes.split_meminfo, "this node's part of its memory"),
+    ):
+        is_memory = name == "meminfo"
+        memory_files = ("meminfo", HUGE_POOLS) if is_memory else ()
+        yield replace(
+            NODES_ONLINE,
+            path=f"{NODE_DIRECTORY}/{below}/{name}",
+            render=render,
+            split=split,
+            host_files=(ONLINE, NODES, f"node/{below}/{name}", *memory_files),
+            controllers=_CPU | _MEMORY if is_memory else _CPU,
+            host_file=f"node/{below}/{name}",
+            description=description,
+        )

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from pylxcfs.procfiles.binds import CPU_DIRECTORY
+from pylxcfs.procfiles.binds import CPU_DIRECTORY, NODE_DIRECTORY
 
 #: Of a container's mount table: some 100,000 lines, as many as the kernel allows (fs.mount-max), unless they
 #: are made long on purpose.
@@ -77,9 +77,10 @@ class Answer:
 
 
 def is_place(target: str) -> bool:
-    """Tell whether our files may be bound on `target`: below /proc, or at the CPU directory; no long name."""
-    cpu = f"/{CPU_DIRECTORY}"
-    return len(target) <= LONGEST_PLACE and (target.startswith(("/proc/", f"{cpu}/")) or target == cpu)
+    """Tell whether our files may be bound on `target`: below /proc, or at a directory of ours; not long."""
+    directories = (f"/{CPU_DIRECTORY}", f"/{NODE_DIRECTORY}")
+    below = ("/proc/", *(f"{directory}/" for directory in directories))
+    return len(target) <= LONGEST_PLACE and (target.startswith(below) or target in directories)
 
 
 def dump_jobs(jobs: Iterable[Job]) -> str:

@@ -2,15 +2,16 @@
 
 import contextlib
 import os
+import re
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from pylxcfs.accounting.hugepages import HugePool
 from pylxcfs.cgroup.parse import parse_cpu_list
-from pylxcfs.cgroup.types import CpuSet
+from pylxcfs.cgroup.types import CpuSet, ParseError
 from pylxcfs.linux.files import read_whole
 from pylxcfs.linux.personality import kernel_heeds_personality, linux32
 
@@ -27,12 +28,26 @@ _ONE_RECORD: Final = frozenset(
 #: Of /sys/devices/system/cpu, read by the name ``cpu/NAME``; not every kernel has all of them.
 _CPU_LISTS: Final = ("enabled", "offline", "possible", "present")
 _ONLINE: Final = "cpu/online"
+_BELOW_NODE: Final = "node/"
 #: Below /sys/kernel/mm/hugepages/hugepages-SIZEkB (Documentation/admin-guide/mm/hugetlbpage.rst).
 _POOL_FILES: Final = ("nr_hugepages", "free_hugepages", "resv_hugepages")
 HUGE_POOLS: Final = "huge_pools"
 ONLINE: Final = "online"
+NODES: Final = "nodes"
 #: What can be asked for besides the files of /proc.
-PARSED: Final = frozenset({HUGE_POOLS, ONLINE})
+PARSED: Final = frozenset({HUGE_POOLS, ONLINE, NODES})
+#: Of /sys/devices/system/node, read by the name ``node/NAME`` (Documentation/ABI/stable/sysfs-devices-node).
+_NODE_LISTS: Final = ("online", "possible", "has_cpu", "has_memory", "has_normal_memory")
+_NODE_FILES: Final = ("cpulist", "cpumap", "distance", "meminfo")
+_NODE: Final = re.compile(r"node(0|[1-9][0-9]{0,5})")
+_NODE_TOTAL: Final = re.compile(rb"^Node \d+ MemTotal: *(\d{1,15}) kB$", re.MULTILINE)
+
+
+class HostNode(NamedTuple):
+    """One NUMA node of the host: its CPUs, and its memory in bytes."""
+
+    cpus: CpuSet
+    memory: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +71,10 @@ class HostSnapshot:
     boottime_offset_usec: int = 0
     ticks_per_second: int = 100
     online: CpuSet = field(default_factory=CpuSet)
+    #: The host's NUMA nodes, by number.
+    nodes: Mapping[int, HostNode] = field(default_factory=dict)
+    #: The one file below /sys/devices/system/node that was asked for.
+    node_text: bytes = b""
     #: By page size in bytes, those sizes of which there are pages.
     huge_pools: Mapping[int, HugePool] = field(default_factory=dict)
 
@@ -75,8 +94,8 @@ class HostReader:
         cpu = sys_root / "devices/system/cpu"
         self._fds = {_ONLINE: os.open(cpu / "online", os.O_RDONLY | os.O_CLOEXEC)}
         for name in _CPU_LISTS:
-            with contextlib.suppress(FileNotFoundError):
-                self._fds[f"cpu/{name}"] = os.open(cpu / name, os.O_RDONLY | os.O_CLOEXEC)
+            self._open_if_there(f"cpu/{name}", cpu / name)
+        self._nodes = self._open_nodes(sys_root / "devices/system/node")
         self._pool_fds = _open_pools(sys_root / "kernel/mm/hugepages")
         self._ticks_per_second = os.sysconf("SC_CLK_TCK")
         self._online = CpuSet()
@@ -115,14 +134,44 @@ class HostReader:
             **{
                 name.replace("/", "_"): self.read(name, as_linux32=as_linux32)
                 for name in names
-                if name not in PARSED
+                if name not in PARSED and not name.startswith(_BELOW_NODE)
             },
+            nodes=self._read_nodes() if NODES in names else {},
+            node_text=b"".join(self.read(name) for name in names if name.startswith(_BELOW_NODE)),
             huge_pools=self._read_huge_pools() if HUGE_POOLS in names else {},
             boottime_usec=time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000,
             boottime_offset_usec=boottime_offset_usec,
             ticks_per_second=self._ticks_per_second,
             online=self._read_online() if ONLINE in names else CpuSet(),
         )
+
+    @property
+    def nodes(self) -> CpuSet:
+        """The NUMA nodes that the host had when this began; none on a kernel without NUMA."""
+        return self._nodes
+
+    def _open_nodes(self, top: Path) -> CpuSet:
+        for name in _NODE_LISTS:
+            self._open_if_there(f"{_BELOW_NODE}{name}", top / name)
+        found = [int(match[1]) for path in top.glob("node*") if (match := _NODE.fullmatch(path.name))]
+        for number in found:
+            for name in _NODE_FILES:
+                self._open_if_there(f"{_BELOW_NODE}node{number}/{name}", top / f"node{number}" / name)
+        return CpuSet(found)
+
+    def _open_if_there(self, name: str, path: Path) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            self._fds[name] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def _read_nodes(self) -> Mapping[int, HostNode]:
+        nodes = {}
+        for number in self._nodes:
+            below = f"{_BELOW_NODE}node{number}/"
+            total = _NODE_TOTAL.search(self.read(f"{below}meminfo"))
+            with contextlib.suppress(ParseError):
+                cpus = parse_cpu_list(f"{below}cpulist", self.read(f"{below}cpulist"))
+                nodes[number] = HostNode(cpus, int(total[1]) * 1024 if total else 0)
+        return nodes
 
     def _read_huge_pools(self) -> Mapping[int, HugePool]:
         pools = {}

@@ -8,6 +8,7 @@ from pylxcfs.accounting.cpu_ledger import CpuTimes
 from pylxcfs.accounting.load_average import LoadView
 from pylxcfs.cgroup.types import CpuSet, DeviceIo, DeviceNumber
 from pylxcfs.view.memory import MemoryView
+from pylxcfs.view.nodes import NodeView
 
 _Part = TypeVar("_Part")
 
@@ -50,6 +51,7 @@ class ResourceView:
     cpus_part: CpuSet | None = None
     #: The visible CPUs by the kernel's numbers, where they are shown by others.
     kernel_cpus_part: CpuSet | None = None
+    nodes_part: NodeView | None = None
 
     @property
     def memory(self) -> MemoryView:
@@ -70,6 +72,11 @@ class ResourceView:
     def kernel_cpus(self) -> CpuSet:
         """The visible CPUs by the kernel's numbers, in the order of `cpus`."""
         return self.cpus if self.kernel_cpus_part is None else self.kernel_cpus_part
+
+    @property
+    def nodes(self) -> NodeView:
+        """NUMA nodes; raises LookupError where they were not declared."""
+        return _declared(self.nodes_part, "nodes")
 
     @property
     def io(self) -> Mapping[DeviceNumber, DeviceIo]:

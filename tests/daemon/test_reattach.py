@@ -10,6 +10,7 @@ from typing import Final
 import psutil
 import pytest
 
+from pylxcfs.procfiles.binds import NODE_DIRECTORY
 from tests.support.asking import stopped
 from tests.support.cgroups import MIB, Limits
 from tests.support.container import FILES, Container
@@ -150,6 +151,7 @@ def test_retrofit(site: Site, make_bound: MakeBound) -> None:
     assert report.status == 0, report.stdout
     assert report.of("/proc/meminfo") == ("none", "attached")
     assert report.of(CPU) == ("none", "attached")
+    assert report.of(f"/{NODE_DIRECTORY}") == ("none", "attached")
     assert total(container) == 50 * 1024
     assert container.run("cat", f"{CPU}/online") == f"{LAST_CPU}\n"
 

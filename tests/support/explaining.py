@@ -38,14 +38,14 @@ def explain_all(pid: int) -> tuple[Documents, str]:
     return documents, "\n".join(text)
 
 
-def check_all(documents: Documents) -> dict[str, int]:
-    """Recompute what can be recomputed; return how many fields of each file that was."""
+def check_all(documents: Documents) -> dict[str, tuple[int, int]]:
+    """Recompute what can be recomputed; return of how many fields of each file, and how many it has."""
     counted = {}
     for path, document in documents.items():
         fields = document["fields"]
         if not fields and path != "proc/diskstats" and "pressure" not in path:
             raise Wrong(path)
-        counted[path] = sum(_check(path, field, document) for field in fields)
+        counted[path] = (sum(_check(path, field, document) for field in fields), len(fields))
     return counted
 
 

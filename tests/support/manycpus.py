@@ -95,5 +95,13 @@ class SeemingCpus:
             file = files / f"cpuset{number}"
             file.write_text(f"{cpus}\n")
             over[file] = group.of("cpuset").effective_cpus
-        pairs = (str(path) for pair in over.items() for path in pair)
-        return ("sh", "-c", _ENTER, "enter", str(shared), *pairs, "--")
+        return binding(shared, over)
+
+
+def binding(shared: Path, over: Mapping[Path, Path]) -> Iterable[str]:
+    """Return what to put before a command so that it sees files, or directories, over the kernel's.
+
+    The command's mounts in `shared` are seen outside.
+    """
+    pairs = (str(path) for pair in over.items() for path in pair)
+    return ("sh", "-c", _ENTER, "enter", str(shared), *pairs, "--")
