@@ -13,6 +13,7 @@ import logging
 import os
 import socket
 import sys
+import threading
 from collections.abc import Awaitable, Callable, Sequence
 from enum import Enum
 from functools import partial
@@ -23,7 +24,6 @@ import trio
 
 from pylxcfs import __version__
 from pylxcfs.accounting.load_file import LoadFile
-from pylxcfs.accounting.load_tracker import STEP_SECONDS
 from pylxcfs.cgroup.types import Controller
 from pylxcfs.cli import parse_arguments
 from pylxcfs.config import Config
@@ -113,7 +113,8 @@ def _run(
 ) -> None:
     """Build everything, wait for the word to go, and serve; raises StartupError."""
     # Before anything is mounted: what is looked up by path from then on may be below our own mount.
-    engine = assemble(config.view, config.proc_root, config.sys_root, config.state_directory / "ledgers")
+    ledgers = config.state_directory / "ledgers"
+    engine = assemble(config.view, config.proc_root, config.sys_root, ledgers, counts_beside=True)
     saved = LoadFile(config.state_directory / "load.json", read_boot_id(config.proc_root))
     # What is here now stays; the collector need not walk it again while a reader waits.
     gc.collect()
@@ -150,7 +151,11 @@ async def _wait_and_serve(
     # Only now: the server before us has saved them at its very end.
     engine.loads.restore(saved.load())
     source = StatusSource(generation, engine, serving)
-    beside = (partial(_save_loads, engine, saved), partial(_tell_status, source, config.state_directory))
+    beside = (
+        partial(_count_loads, engine),
+        partial(_save_loads, engine, saved),
+        partial(_tell_status, source, config.state_directory),
+    )
     return await _serve(serving, control, engine, beside), device_fd
 
 
@@ -196,7 +201,6 @@ async def _serve(
         nursery.start_soon(obey)
         nursery.start_soon(_say_alive, loop, control)
         nursery.start_soon(_prune, loop, engine)
-        nursery.start_soon(_follow_loads, loop, engine)
         for task in beside:
             nursery.start_soon(task)
         await trio.to_thread.run_sync(serving.run, abandon_on_cancel=True)
@@ -241,11 +245,9 @@ async def _prune(loop: Loop, engine: Engine) -> None:
         loop.post(engine.prune)
 
 
-async def _follow_loads(loop: Loop, engine: Engine) -> None:
-    while True:
-        await trio.sleep(STEP_SECONDS)
-        if not engine.loads.idle:
-            loop.post(engine.loads.step)
+async def _count_loads(engine: Engine) -> None:
+    """Begin to count what no request counts, in a thread that ends with the process."""
+    threading.Thread(target=engine.loads.run, name="loads", daemon=True).start()
 
 
 async def _save_loads(engine: Engine, saved: LoadFile) -> None:

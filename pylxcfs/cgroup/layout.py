@@ -23,7 +23,7 @@ from pylxcfs.cgroup.types import (
     IoStats,
     MemoryStats,
     Pressure,
-    Tasks,
+    TaskWalk,
 )
 from pylxcfs.cgroup.v1 import HIERARCHY, V1Reader
 from pylxcfs.cgroup.v2 import V2Reader
@@ -105,14 +105,18 @@ class LayoutReader:
         """Read block I/O counters."""
         return self._reader(Controller.IO).io(paths)
 
-    def tasks(self, paths: CgroupPaths) -> Tasks:
-        """List the tasks where the cpu controller lives, or else where the container has a cgroup at all."""
+    def walk_tasks(self, paths: CgroupPaths) -> TaskWalk:
+        """Begin to list the tasks where the cpu controller lives, or else where there is a cgroup at all."""
         for reader in self._task_readers:
             try:
-                return reader.tasks(paths)
+                return reader.walk_tasks(paths)
             except ControllerUnavailable:
                 continue
         raise ControllerUnavailable("tasks")
+
+    def is_frozen(self, paths: CgroupPaths) -> bool:
+        """Tell whether a freezer of either version has stopped these cgroups."""
+        return any(reader.is_frozen(paths) for reader in self._task_readers)
 
     def pressure(self, paths: CgroupPaths, resource: Pressure) -> bytes:
         """Read a pressure file."""

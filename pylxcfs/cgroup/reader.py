@@ -1,6 +1,5 @@
 """cgroup files, kept open and read with pread: the kernel writes them anew at every read from offset 0."""
 
-import contextlib
 import errno
 import os
 from collections import OrderedDict
@@ -9,7 +8,6 @@ from typing import Final
 
 from pylxcfs.cgroup.effective import with_ancestors
 from pylxcfs.cgroup.mountroot import MountRoot
-from pylxcfs.cgroup.parse import to_ids
 from pylxcfs.cgroup.types import (
     ROOT,
     V2,
@@ -25,12 +23,8 @@ from pylxcfs.linux.files import WANT_OF_RESOURCES
 #: asks the kernel for each buffer and gives it back: 28 us a read instead of 1.
 _CHUNK: Final = 1 << 16
 #: A removed cgroup's files say ENODEV; its directory, and what would be below it, ENOENT.
-_GONE: Final = frozenset({errno.ENODEV, errno.ENOENT, errno.ENOTDIR})
+GONE: Final = frozenset({errno.ENODEV, errno.ENOENT, errno.ENOTDIR})
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-_LINKS_OF_A_LEAF: Final = 2
-#: A seq_file's first buffer, and the longest line in a list of ids: what leaves that much room is complete.
-_PAGE: Final = 4096
-_LONGEST_ID: Final = 12
 #: Remembered in place of a descriptor: the cgroup is there, this kernel has no such file.
 _ABSENT: Final = -1
 
@@ -109,7 +103,7 @@ class CgroupFiles:
             content = os.pread(fd, _CHUNK, 0)
         except OSError as error:
             self.forget(hierarchy, located)
-            if error.errno in _GONE:
+            if error.errno in GONE:
                 if hierarchy == V2 and self._lost_only_file(located, name):
                     raise ControllerUnavailable(self.describe(hierarchy, located, name)) from error
                 raise CgroupGone(self.describe(hierarchy, located, name)) from error
@@ -126,39 +120,26 @@ class CgroupFiles:
         try:
             return os.open(f".{located}/{name}", flags, dir_fd=self._roots[hierarchy])
         except OSError as error:
-            if error.errno in _GONE and not self.exists(hierarchy, located):
+            if error.errno in GONE and not self.exists(hierarchy, located):
                 raise CgroupGone(self.describe(hierarchy, located, name)) from error
             raise ControllerUnavailable(self.describe(hierarchy, located, name)) from error
 
-    def walk(self, hierarchy: str, located: CgroupPath) -> Iterator[int]:
-        """Yield a descriptor of the cgroup's directory and of every one below it, each open until the next.
+    def open_directory(self, hierarchy: str, located: CgroupPath) -> int:
+        """Open a cgroup's directory, which the caller closes; raises OSError. Safe in every thread."""
+        return os.open("." + located, _DIRECTORY | os.O_NOFOLLOW, dir_fd=self._roots[hierarchy])
 
-        Raises ControllerUnavailable or CgroupGone about the first; others may vanish meanwhile.
-        """
-        root = self._roots.get(hierarchy)
-        if root is None:
-            raise ControllerUnavailable(hierarchy)
-        pending = [located]
-        while pending:
-            current = pending.pop()
-            try:
-                directory = os.open("." + current, _DIRECTORY | os.O_NOFOLLOW, dir_fd=root)
-            except OSError as error:
-                if current != located:
-                    continue
-                if error.errno in _GONE:
-                    raise CgroupGone(self.describe(hierarchy, located, "")) from error
-                raise ControllerUnavailable(self.describe(hierarchy, located, "")) from error
-            try:
-                yield directory
-                # kernfs counts subdirectories, and only those, as links.
-                if os.fstat(directory).st_nlink > _LINKS_OF_A_LEAF:
-                    # Removed meanwhile: then nothing is below it.
-                    with contextlib.suppress(OSError), os.scandir(directory) as entries:
-                        names = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
-                        pending += [CgroupPath(f"{current.rstrip('/')}/{name}") for name in names]
-            finally:
-                os.close(directory)
+    def read_once(self, hierarchy: str, located: CgroupPath, name: str) -> bytes:
+        """Return a file's content, and keep nothing; raises OSError. Safe in every thread."""
+        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+        fd = os.open(f".{located}/{name}", flags, dir_fd=self._roots[hierarchy])
+        try:
+            return os.read(fd, _CHUNK)
+        finally:
+            os.close(fd)
+
+    def exists_file(self, hierarchy: str, located: CgroupPath, name: str) -> bool:
+        """Tell whether a cgroup has such a file."""
+        return self.exists(hierarchy, CgroupPath(f"{located}/{name}"))
 
     def exists(self, hierarchy: str, located: CgroupPath) -> bool:
         """Tell whether the cgroup's directory is there."""
@@ -217,7 +198,7 @@ class CgroupFiles:
         try:
             fd = self._open_with_room(f".{located}/{name}", root)
         except OSError as error:
-            if error.errno not in _GONE:
+            if error.errno not in GONE:
                 raise ControllerUnavailable(self.describe(hierarchy, located, name)) from error
             if not self.exists(hierarchy, located):
                 self.forget(hierarchy, located)
@@ -270,17 +251,3 @@ class CgroupFiles:
             if oldest == in_use:
                 return
             self.forget(*oldest)
-
-
-def read_ids(directory: int, name: str) -> list[int]:
-    """Read a file that lists tasks, of the cgroup whose directory is open; raises OSError or ValueError."""
-    fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
-    try:
-        content = os.read(fd, _CHUNK)
-        if len(content) > _PAGE - _LONGEST_ID:
-            # One page at a time, in whole lines.
-            while part := os.read(fd, _CHUNK):
-                content += part
-    finally:
-        os.close(fd)
-    return to_ids(content)

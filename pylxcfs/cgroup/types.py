@@ -282,15 +282,33 @@ class TaskCounts(NamedTuple):
     total: int
 
 
-@dataclass(frozen=True, slots=True)
-class Tasks:
-    """The tasks of a cgroup and everything below it, by their ids in the daemon's pid namespace.
+class TooLarge(Exception):  # noqa: N818 - a state, not a fault
+    """A cgroup has more tasks or nested cgroups than can be looked at now."""
 
-    `counts` is None where the kernel does not count states per cgroup: then each task has to be asked.
+
+@dataclass(frozen=True, slots=True)
+class TaskGroup:
+    """The tasks directly in one cgroup, by their ids in the daemon's pid namespace.
+
+    `counts` is None where the kernel has no exact count of their states: then each task has to be asked.
     """
 
     ids: Sequence[int]
     counts: TaskCounts | None = None
+
+
+class TaskWalk(Protocol):
+    """Goes through the tasks of a container, a cgroup at a time; used by one thread at a time."""
+
+    #: There are more cgroups than can be remembered, and some are left out.
+    is_cut: bool
+
+    def step(self, most: int | None = None) -> TaskGroup | None:
+        """Look at the next cgroup; None after the last one.
+
+        With `most`, raises TooLarge about one that has more tasks or nested cgroups than that, which stays
+        the next. Raises CgroupGone about the container's own, ParseError, and OSError for want of resources.
+        """
 
 
 class CgroupReader(Protocol):
@@ -320,8 +338,11 @@ class CgroupReader(Protocol):
     def io(self, paths: CgroupPaths) -> IoStats:
         """Read block I/O counters."""
 
-    def tasks(self, paths: CgroupPaths) -> Tasks:
-        """List the tasks of the container, nested cgroups included."""
+    def walk_tasks(self, paths: CgroupPaths) -> TaskWalk:
+        """Begin to list the tasks of the container, nested cgroups included; safe in every thread."""
+
+    def is_frozen(self, paths: CgroupPaths) -> bool:
+        """Tell whether tasks in these cgroups stand still for a freezer; safe in every thread."""
 
     def pressure(self, paths: CgroupPaths, resource: Pressure) -> bytes:
         """Return the cgroup's pressure file as the kernel wrote it (psi.rst, "Pressure interface")."""

@@ -13,7 +13,8 @@ from pylxcfs.cgroup.parse import (
     parse_rows,
     to_number,
 )
-from pylxcfs.cgroup.reader import CgroupFiles, read_ids
+from pylxcfs.cgroup.reader import CgroupFiles
+from pylxcfs.cgroup.tasks import GroupWalk
 from pylxcfs.cgroup.taskstats import CgroupStats
 from pylxcfs.cgroup.types import (
     ROOT,
@@ -38,8 +39,7 @@ from pylxcfs.cgroup.types import (
     ParseError,
     Pressure,
     SwapLevel,
-    TaskCounts,
-    Tasks,
+    TaskWalk,
 )
 
 HIERARCHY: Final[Mapping[Controller, str]] = {
@@ -193,34 +193,20 @@ class V1Reader:
             raise ControllerUnavailable(self._files.describe("blkio", path, _IO_FILES[0][0]))
         return IoStats()
 
-    def tasks(self, paths: CgroupPaths) -> Tasks:
-        """List the tasks, and count their states where the kernel can tell them all.
+    def walk_tasks(self, paths: CgroupPaths) -> TaskWalk:
+        """Begin to list the tasks, in the hierarchy that runtimes use for the cpu controller or the next."""
+        return GroupWalk(self._files, *self._any_own(paths), "tasks", self._stats)
 
-        It tells plain states only: a task in a killable wait is in none of its counts, and since Linux 6.1
-        neither is one in a freezable sleep. Only counts that add up to all tasks are exact.
-        """
-        hierarchy, path = self._any_own(paths)
-        ids: list[int] = []
-        running = blocked = counted = 0
-        for directory in self._files.walk(hierarchy, path):
-            try:
-                here = read_ids(directory, "tasks")
-                ids += here
-                if self._stats is not None and here and counted >= 0:
-                    states = self._stats.count(directory)
-                    running += states.running
-                    blocked += states.uninterruptible
-                    counted += sum(states)
-            except OSError:
-                # Removed meanwhile with all its tasks, or not to be asked: then each task is.
-                counted = -1
-            except ValueError as error:
-                raise ParseError(self._files.describe(hierarchy, path, "tasks"), b"not an id") from error
-        if self._frozen(paths):
-            # They show as uninterruptible, but the kernel does not count frozen tasks as load.
-            return Tasks(ids, TaskCounts(0, 0, len(ids)))
-        exact = self._stats is not None and counted >= len(ids)
-        return Tasks(ids, TaskCounts(running, blocked, len(ids)) if exact else None)
+    def is_frozen(self, paths: CgroupPaths) -> bool:
+        """Ask the freezer: its tasks show as uninterruptible, but the kernel does not count them as load."""
+        if self._files.is_root("freezer", paths.get("freezer")):
+            return False
+        try:
+            return (
+                self._files.read_once("freezer", self._path(paths, "freezer"), "freezer.state") == b"FROZEN\n"
+            )
+        except (CgroupError, OSError):
+            return False
 
     def pressure(self, paths: CgroupPaths, resource: Pressure) -> bytes:
         """There is none: PSI counts per v2 cgroup."""
@@ -301,14 +287,6 @@ class V1Reader:
                 with contextlib.suppress(ControllerUnavailable):
                     return name, self._path(paths, name)
         raise ControllerUnavailable("tasks")
-
-    def _frozen(self, paths: CgroupPaths) -> bool:
-        if self._files.is_root("freezer", paths.get("freezer")):
-            return False
-        try:
-            return self._files.read("freezer", self._path(paths, "freezer"), "freezer.state") == b"FROZEN\n"
-        except CgroupError:
-            return False
 
     def _path(self, paths: CgroupPaths, hierarchy: str) -> CgroupPath:
         return self._files.locate(hierarchy, paths.get(hierarchy))

@@ -14,11 +14,12 @@ from pylxcfs.cgroup.parse import (
     parse_io_stat,
     parse_limit,
 )
-from pylxcfs.cgroup.reader import CgroupFiles, read_ids
+from pylxcfs.cgroup.reader import CgroupFiles
+from pylxcfs.cgroup.tasks import GroupWalk
 from pylxcfs.cgroup.types import (
     ROOT,
     V2,
-    CgroupGone,
+    CgroupError,
     CgroupPath,
     CgroupPaths,
     Controller,
@@ -36,7 +37,7 @@ from pylxcfs.cgroup.types import (
     ParseError,
     Pressure,
     SwapLevel,
-    Tasks,
+    TaskWalk,
 )
 
 #: Our fields have the kernel's names.
@@ -159,29 +160,23 @@ class V2Reader:
         text = self._files.read(V2, path, "io.stat")
         return IoStats(parse_io_stat(self._files.describe(V2, path, "io.stat"), text))
 
-    def tasks(self, paths: CgroupPaths) -> Tasks:
-        """List the tasks (since Linux 4.14); no kernel counts their states per v2 cgroup.
+    def walk_tasks(self, paths: CgroupPaths) -> TaskWalk:
+        """Begin to list the tasks (since Linux 4.14); no kernel counts their states per v2 cgroup.
 
         cgroup.threads is readable in threaded cgroups too, where cgroup.procs gives EOPNOTSUPP.
         """
         if self._files.is_root(V2, paths.get(V2)):
             raise ControllerUnavailable("cgroup.threads")
-        path = self._path(paths)
-        name = self._files.describe(V2, path, "cgroup.threads")
-        ids: list[int] = []
-        found = False
-        for directory in self._files.walk(V2, path):
-            try:
-                ids += read_ids(directory, "cgroup.threads")
-                found = True
-            except OSError:
-                # Removed meanwhile with all its tasks.
-                continue
-            except ValueError as error:
-                raise ParseError(name, b"not an id") from error
-        if not found:
-            raise ControllerUnavailable(name) if self._files.exists(V2, path) else CgroupGone(name)
-        return Tasks(ids)
+        return GroupWalk(self._files, V2, self._path(paths), "cgroup.threads")
+
+    def is_frozen(self, paths: CgroupPaths) -> bool:
+        """Ask whether cgroup.freeze has stopped the cgroup, or one above it (since Linux 5.2)."""
+        if self._files.is_root(V2, paths.get(V2)):
+            return False
+        try:
+            return b"frozen 1\n" in self._files.read_once(V2, self._path(paths), "cgroup.events")
+        except (CgroupError, OSError):
+            return False
 
     def pressure(self, paths: CgroupPaths, resource: Pressure) -> bytes:
         """Read the pressure file, which ``cgroup_disable=pressure`` and cgroup.pressure take away."""

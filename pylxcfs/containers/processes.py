@@ -12,7 +12,7 @@ from typing import Final
 import psutil
 
 from pylxcfs.cgroup.membership import parse_membership
-from pylxcfs.cgroup.types import CgroupPaths, ParseError, TaskCounts
+from pylxcfs.cgroup.types import CgroupPaths, ParseError
 from pylxcfs.containers.procpid import (
     is_linux32,
     parse_boottime_offset,
@@ -29,11 +29,9 @@ _NS_GET_TGID_FROM_PIDNS: Final = 0x8004B707
 
 #: Whole in any case: some 52 numbers and a command of at most 64 bytes.
 _STAT_BYTES: Final = 2048
-_RUNNING: Final = "R"
 #: Zombie, and dead (proc_pid_stat(5)).
 _ENDED: Final = frozenset("ZXx")
 _MAX_THREADS_TRIED: Final = 64
-_BLOCKED: Final = "D"
 _INIT: Final = 1
 
 #: What the kernel says about a process that has gone.
@@ -89,20 +87,9 @@ class Processes:
         except (OSError, ParseError):
             return None, 0
 
-    def count_states(self, tasks: Iterable[int]) -> TaskCounts:
-        """Ask each task (thread) for its state; those that have gone are not counted."""
-        running = blocked = total = 0
-        for task in tasks:
-            try:
-                state = parse_state(self._task_stat(task))
-            except (OSError, ParseError):
-                continue
-            total += 1
-            if state == _RUNNING:
-                running += 1
-            elif state == _BLOCKED:
-                blocked += 1
-        return TaskCounts(running, blocked, total)
+    def task_state(self, task: int) -> str:
+        """Return the letter of a task's (thread's) state (proc_pid_stat(5)); raises ParseError besides."""
+        return parse_state(self._task_stat(task))
 
     def last_cpu(self, task: int) -> int:
         """Return the processor that a task runs on, or last ran on; raises ParseError besides."""

@@ -69,6 +69,7 @@ class Engine:
             self._builder.forget(container)
         if self.ledgers is not None:
             self.ledgers.drop_ended(self._lives, _LOOK_AT_LEDGERS)
+        self.loads.prune()
         self.content.prune()
 
     def _lives(self, owner: Owner) -> bool:
@@ -90,13 +91,14 @@ def assemble(  # noqa: PLR0913 - one for each thing that it is put together of
     sys_root: Path = Path("/sys"),
     ledgers: Path | None = None,
     *,
+    counts_beside: bool = False,
     make_files: type[CgroupFiles] = CgroupFiles,
     make_host: type[HostReader] = HostReader,
 ) -> Engine:
     """Build the engine for this host; CPU counters go on from `ledgers` and are kept there.
 
-    `make_files` and `make_host` read the kernel's files. Raises StartupError where the host's cgroups cannot
-    be used.
+    With `counts_beside`, the caller has a thread of its own call `loads.run`. `make_files` and `make_host`
+    read the kernel's files. Raises StartupError where the host's cgroups cannot be used.
     """
     try:
         hierarchies = find_hierarchies(parse_mountinfo((proc_root / "self/mountinfo").read_bytes()))
@@ -121,7 +123,7 @@ def assemble(  # noqa: PLR0913 - one for each thing that it is put together of
         raise StartupError(f"cannot read {error.filename}: {error.strerror}") from error
     processes = Processes(host.proc_fd)
     resolver = Resolver(processes, reader, reader.files, reader.deciding)
-    tracker = LoadTracker(reader, processes)
+    tracker = LoadTracker(reader, processes, counts_beside=counts_beside)
     ledger_file = None
     if ledgers is not None:
         ledger_file = LedgerFile(ledgers, read_boot_id(proc_root), os.sysconf("SC_NPROCESSORS_CONF"))

@@ -1,8 +1,6 @@
 """Remembers which of the kernel's files were read for something, and what they said."""
 
 import contextlib
-from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 from pylxcfs.cgroup.reader import CgroupFiles
@@ -36,14 +34,14 @@ def recording_files(log: Log) -> type[CgroupFiles]:
             log.append(Reading(self.describe(hierarchy, located, name), text, located, name))
             return text
 
-        def walk(self, hierarchy: str, located: CgroupPath) -> Iterator[int]:
-            """Walk, and remember the tasks of each cgroup."""
+        def open_directory(self, hierarchy: str, located: CgroupPath) -> int:
+            """Open a cgroup's directory, and remember its tasks: for them it is opened."""
+            directory = super().open_directory(hierarchy, located)
             name = "cgroup.threads" if hierarchy == V2 else "tasks"
-            for directory in super().walk(hierarchy, located):
-                path = Path(f"/proc/self/fd/{directory}").readlink()
-                with contextlib.suppress(OSError):
-                    log.append(Reading(f"{path}/{name}", (path / name).read_bytes(), located, name))
-                yield directory
+            with contextlib.suppress(OSError):
+                text = self.read_once(hierarchy, located, name)
+                log.append(Reading(self.describe(hierarchy, located, name), text, located, name))
+            return directory
 
     return RecordingFiles
 

@@ -220,6 +220,11 @@ def _counts(server: ServerStatus, at: float) -> Iterator[str]:
         "and may go back when the server is replaced"
     )
     lost = f"{server.lost_reads:,} reads in pieces, whose readers may see two states when it is replaced"
+    loads = f"followed: {server.followed_loads:,}" + (
+        f"; {server.estimated_loads:,} are estimates, as their tasks have not been counted to the end yet"
+        if server.estimated_loads
+        else ""
+    )
     yield from align(
         [
             ("requests", _listing(server.requests) or "none"),
@@ -228,6 +233,7 @@ def _counts(server: ServerStatus, at: float) -> Iterator[str]:
             ("guessed", guessed if server.guessed else "none"),
             ("refused", _listing(server.refused) or "none"),
             ("failed", failed if server.failed else "none"),
+            ("loads", loads),
             ("not kept", unkept if server.unkept_ledgers else "none"),
             ("lost reads", lost if server.lost_reads else "none"),
         ]

@@ -72,6 +72,9 @@ class ServerStatus:
     unkept_ledgers: int = 0
     #: Reads in pieces that have no room there, or had to make way, since the server began.
     lost_reads: int = 0
+    #: Containers whose load is followed, and those whose tasks nobody has counted to the end yet.
+    followed_loads: int = 0
+    estimated_loads: int = 0
 
     def document(self) -> dict[str, Any]:
         """Return what JSON can be made of."""

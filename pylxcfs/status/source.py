@@ -74,6 +74,8 @@ class StatusSource:
             failed=counts.failed,
             ledger_bytes=0 if ledgers is None else ledgers.held_bytes,
             unkept_ledgers=0 if ledgers is None else ledgers.unkept,
+            followed_loads=self._engine.loads.followed,
+            estimated_loads=self._engine.loads.estimated,
         )
 
     def _files(self) -> Mapping[str, FileStatus]:

@@ -8,21 +8,21 @@ from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
 
+import psutil
 import pytest
 
 from pylxcfs.cgroup.taskstats import CgroupStats
 from pylxcfs.cgroup.types import TaskCounts
 from pylxcfs.config import ViewConfig
-from pylxcfs.containers.processes import Processes
 from pylxcfs.content.engine import assemble
 from pylxcfs.procfiles.table import VIRTUAL_FILES
-from pylxcfs.view.host import HostReader
 from tests.support.cgroupreader import reader_of
 from tests.support.cgroups import MIB, Cgroup, Limits
 from tests.support.container import Container, joining
 from tests.support.daemon import Daemon
 from tests.support.namespaces import entering
 from tests.support.pressure import TRIGGER, program, watching, zeros
+from tests.support.tasks import count_load
 from tests.support.waiting import wait_for
 
 _PRESSURE = next(file for file in VIRTUAL_FILES if file.path == "proc/pressure/cpu")
@@ -46,12 +46,45 @@ def test_the_kernels_count_is_that_of_the_tasks(make_cgroup: Callable[..., Cgrou
         wait_for("it is in the group", lambda: f"/{group.name}\n" in _membership(process.pid))
         counting, paths = reader_of(process.pid, stack.enter_context(closing(CgroupStats())))
         asking, _ = reader_of(process.pid)
-        wait_for("all wait", lambda: counting.tasks(paths).counts == TaskCounts(0, 0, 3))
-        tasks = asking.tasks(paths)
-        assert tasks.counts is None
-        assert TaskCounts(0, 0, 3) == Processes(HostReader(Path("/proc"), Path("/sys")).proc_fd).count_states(
-            tasks.ids
-        )
+
+        def counted_by_the_kernel() -> list[TaskCounts | None]:
+            walk = counting.walk_tasks(paths)
+            return [group.counts for group in iter(walk.step, None)]
+
+        expected = [TaskCounts(0, 0, 1), TaskCounts(0, 0, 2)]
+        wait_for("all wait", lambda: counted_by_the_kernel() == expected)
+        walk = asking.walk_tasks(paths)
+        assert all(group.counts is None for group in iter(walk.step, None))
+        assert TaskCounts(0, 0, 3) == count_load(asking, paths)
+
+
+def test_frozen_below_or_beside_are_no_load(
+    make_container: Callable[..., Container], make_cgroup: Callable[..., Cgroup]
+) -> None:
+    """Tasks that a freezer has stopped in a nested group, or in one beside the container's, are no load."""
+    container = make_container(Limits())
+    below = make_cgroup(Limits(), parent=container.group, name="below")
+    beside = make_cgroup(Limits())
+    reader, paths = reader_of(container.init_pid)
+    with ExitStack() as stack:
+        burning = []
+        for _ in range(2):
+            command = container.command("python3", "-ISc", "print(flush=True)\nwhile True: pass")
+            process = stack.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE))
+            stack.callback(process.kill)
+            assert process.stdout is not None
+            process.stdout.readline()
+            (inner,) = psutil.Process(process.pid).children()
+            stack.callback(inner.kill)
+            burning.append(inner.pid)
+        # Only in the freezer's hierarchy is the second one elsewhere.
+        for group, pid in zip((below, beside), burning, strict=True):
+            (group.path("freezer") / "cgroup.procs").write_text(str(pid))
+        with below.frozen(), beside.frozen():
+            frozen = count_load(reader, paths)
+        wait_for("both run again", lambda: count_load(reader, paths).running >= 2)
+    assert (0, 0) == (frozen.running, frozen.blocked)
+    assert 2 <= frozen.total
 
 
 @pytest.mark.needs("pressure")

@@ -11,12 +11,12 @@ from typing import Self
 
 from pylxcfs.accounting.load_average import Averages, LoadAverage
 from pylxcfs.cgroup.types import TaskCounts
-from pylxcfs.containers.processes import Processes
-from pylxcfs.view.host import HostReader
+from tests.support.asking import ask
 from tests.support.cgroupreader import reader_of
 from tests.support.cgroups import Cgroup, Limits
 from tests.support.container import Container, joining, run_on_host
 from tests.support.daemon import Daemon
+from tests.support.tasks import count_load
 from tests.support.waiting import wait_for
 
 MakeCgroup = Callable[..., Cgroup]
@@ -159,12 +159,31 @@ def test_frozen_tasks_are_no_load(make_container: MakeContainer) -> None:
     """Tasks of a paused container may show as uninterruptible, but are no load, as for the kernel."""
     container = make_container(Limits())
     reader, paths = reader_of(container.init_pid)
-    processes = Processes(HostReader(Path("/proc"), Path("/sys")).proc_fd)
     with doing(container, _BURN, 2), container.group.frozen():
-        tasks = reader.tasks(paths)
-        assert len(tasks.ids) >= 3
-        counts = tasks.counts or processes.count_states(tasks.ids)
-        assert TaskCounts(0, 0, len(tasks.ids)) == counts
+        counts = count_load(reader, paths)
+    assert TaskCounts(0, 0, counts.total) == counts
+    assert counts.total >= 3
+
+
+def test_many_nested_cgroups(daemon: Daemon, make_container: MakeContainer) -> None:
+    """A container with very many cgroups is counted to the end, and no request of anybody is long for it."""
+    container = make_container(Limits())
+    top = container.group.path("cpu")
+    paths = [top / f"{number}" for number in range(2000)]
+    try:
+        for path in paths:
+            path.mkdir()
+        alone = load(container)
+        with doing(container, _THREADS):
+            wait_for("all are counted", lambda: load(container).total >= alone.total + 5)
+            server = ask(daemon, "status").document["server"]
+            assert 0 == server["failed"]
+            wait_for(
+                "it is no estimate", lambda: ask(daemon, "status").document["server"]["estimated_loads"] == 0
+            )
+    finally:
+        for path in paths:
+            path.rmdir()
 
 
 def test_disabled_shows_the_hosts_averages_and_no_host_pid(

@@ -15,8 +15,8 @@ from pylxcfs.cgroup.types import (
     CpuMax,
     CpuStats,
     CpuTime,
-    Tasks,
 )
+from tests.support.tasks import list_tasks
 
 _NOWHERE = CgroupPaths(())
 
@@ -153,7 +153,7 @@ def test_tasks(tmp_path: Path, mounts: tuple[str, ...], paths: dict[str, str], e
     )
     reader = _open(tmp_path, {name: (name,) for name in mounts}, v2=True)
     where = CgroupPaths.of({name: CgroupPath(path) for name, path in paths.items()})
-    assert Tasks(expected) == reader.tasks(where)
+    assert expected == list_tasks(reader, where)
 
 
 def test_no_tasks_of_the_host(tmp_path: Path) -> None:
@@ -161,7 +161,7 @@ def test_no_tasks_of_the_host(tmp_path: Path) -> None:
     _write(tmp_path, {"unified/cgroup.threads": "9\n", "cpu/tasks": "9\n"})
     reader = _open(tmp_path, {"cpu": ("cpu",)}, v2=True)
     with pytest.raises(ControllerUnavailable):
-        reader.tasks(CgroupPaths.of({"": CgroupPath("/"), "cpu": CgroupPath("/")}))
+        list_tasks(reader, CgroupPaths.of({"": CgroupPath("/"), "cpu": CgroupPath("/")}))
 
 
 @pytest.mark.parametrize(

@@ -17,10 +17,9 @@ from pylxcfs.cgroup.types import (
     DeviceIo,
     DeviceNumber,
     ParseError,
-    TaskCounts,
-    Tasks,
 )
 from pylxcfs.cgroup.v1 import V1Reader
+from tests.support.tasks import list_tasks
 
 _HIERARCHIES = ("memory", "cpu", "cpuacct", "cpuset", "blkio")
 _UNLIMITED = 9223372036854771712
@@ -243,23 +242,21 @@ def test_open_files_are_bounded(tmp_path: Path) -> None:
 def test_tasks_of_nested_cgroups(tree: Tree) -> None:
     """Nested cgroups' tasks are the container's; a path that is only a hierarchy's root is no container's."""
     reader = tree({"cpu/a/tasks": "11\n12\n", "cpu/a/b/tasks": "13\n"})
-    assert Tasks([11, 12, 13]) == reader.tasks(_at("/a"))
-    assert Tasks([13]) == reader.tasks(
-        CgroupPaths.of({"cpu": CgroupPath("/a/b"), "memory": CgroupPath("/a")})
-    )
+    assert [11, 12, 13] == list_tasks(reader, _at("/a"))
+    assert [13] == list_tasks(reader, CgroupPaths.of({"cpu": CgroupPath("/a/b"), "memory": CgroupPath("/a")}))
 
 
 def test_tasks_from_any_hierarchy(tree: Tree) -> None:
     """A container without a cpu cgroup of its own is counted where it has one."""
     reader = tree({"blkio/a/tasks": "7\n", "cpu/tasks": "1\n"})
     paths = CgroupPaths.of({"cpu": CgroupPath("/"), "blkio": CgroupPath("/a"), "name=x": CgroupPath("/y")})
-    assert Tasks([7]) == reader.tasks(paths)
+    assert [7] == list_tasks(reader, paths)
 
 
 def test_tasks_more_than_a_page(tree: Tree) -> None:
     """A list of many tasks is read to its end."""
     ids = list(range(100_000, 120_000))
-    assert ids == list(tree({"cpu/a/tasks": "".join(f"{i}\n" for i in ids)}).tasks(_at("/a")).ids)
+    assert ids == list_tasks(tree({"cpu/a/tasks": "".join(f"{i}\n" for i in ids)}), _at("/a"))
 
 
 def test_frozen_tasks_are_no_load(tmp_path: Path) -> None:
@@ -270,7 +267,9 @@ def test_frozen_tasks_are_no_load(tmp_path: Path) -> None:
     (tmp_path / "freezer/a/freezer.state").write_text("FROZEN\n")
     reader = V1Reader(CgroupFiles({name: str(tmp_path / name) for name in ("cpu", "freezer")}, 64))
     paths = CgroupPaths.of({name: CgroupPath("/a") for name in ("cpu", "freezer")})
-    assert TaskCounts(0, 0, 2) == reader.tasks(paths).counts
+    assert reader.is_frozen(paths)
+    (tmp_path / "freezer/a/freezer.state").write_text("FREEZING\n")
+    assert not reader.is_frozen(paths)
 
 
 @pytest.mark.parametrize(
@@ -279,4 +278,4 @@ def test_frozen_tasks_are_no_load(tmp_path: Path) -> None:
 def test_tasks_errors(tree: Tree, path: str, error: type[Exception]) -> None:
     """No cgroup of its own, a removed one and a list that is none are three different things."""
     with pytest.raises(error):
-        tree({"cpu/a/tasks": "one\n"}).tasks(_at(path))
+        list_tasks(tree({"cpu/a/tasks": "one\n"}), _at(path))

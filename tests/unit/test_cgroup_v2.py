@@ -23,9 +23,9 @@ from pylxcfs.cgroup.types import (
     HugetlbStats,
     MemoryStat,
     ParseError,
-    Tasks,
 )
 from pylxcfs.cgroup.v2 import V2Reader
+from tests.support.tasks import list_tasks
 
 CAPTURES = Path(__file__).parent / "captures"
 Tree = Callable[..., V2Reader]
@@ -238,13 +238,13 @@ def test_tasks(tree: Tree) -> None:
     """Nested cgroups' threads are the container's; their states are not counted."""
     files = {"cgroup.threads": "1\n", "a/cgroup.threads": "11\n12\n", "a/b/cgroup.threads": "13\n"}
     reader = tree(files | {"a/cgroup.procs": "11\n"})
-    assert Tasks([11, 12, 13], counts=None) == reader.tasks(_at("/a"))
-    assert Tasks([13]) == reader.tasks(_at("/a/b"))
+    assert [11, 12, 13] == list_tasks(reader, _at("/a"))
+    assert [13] == list_tasks(reader, _at("/a/b"))
 
 
 def test_tasks_of_a_half_removed_tree(tree: Tree) -> None:
     """A cgroup whose list cannot be read any more has no tasks; the others still have."""
-    assert Tasks([11]) == tree({"a/cgroup.threads": "11\n"}).tasks(_at("/a"))
+    assert [11] == list_tasks(tree({"a/cgroup.threads": "11\n"}), _at("/a"))
 
 
 def test_tasks_below_a_bound_subtree(tmp_path: Path) -> None:
@@ -253,10 +253,10 @@ def test_tasks_below_a_bound_subtree(tmp_path: Path) -> None:
     (tmp_path / "cgroup.threads").write_text("5\n")
     (tmp_path / "x/cgroup.threads").write_text("6\n")
     reader = V2Reader(CgroupFiles({"": str(tmp_path)}, 64, {"": MountRoot("/docker/1")}))
-    assert Tasks([5, 6]) == reader.tasks(_at("/docker/1"))
-    assert Tasks([6]) == reader.tasks(_at("/docker/1/x"))
+    assert [5, 6] == list_tasks(reader, _at("/docker/1"))
+    assert [6] == list_tasks(reader, _at("/docker/1/x"))
     with pytest.raises(ControllerUnavailable):
-        reader.tasks(_at("/docker/2"))
+        list_tasks(reader, _at("/docker/2"))
 
 
 @pytest.mark.parametrize(
@@ -272,7 +272,7 @@ def test_tasks_errors(tree: Tree, path: str, error: type[Exception]) -> None:
     """The root, a kernel without cgroup.threads, a removed cgroup and a list that is none."""
     shown = {"/a/b": {"a/b/cgroup.threads": "one\n"}}.get(path, {})
     with pytest.raises(error):
-        tree(shown).tasks(_at(path))
+        list_tasks(tree(shown), _at(path))
 
 
 @pytest.mark.parametrize(

@@ -11,13 +11,14 @@ from pylxcfs.accounting.hugepages import HugePool
 from pylxcfs.accounting.load_tracker import LoadTracker
 from pylxcfs.cgroup.detect import Hierarchy
 from pylxcfs.cgroup.layout import LayoutReader, open_layout
-from pylxcfs.cgroup.types import CgroupPath, CgroupPaths, Controller, CpuMax, CpuSet, HugetlbStats, Tasks
+from pylxcfs.cgroup.types import CgroupPath, CgroupPaths, Controller, CpuMax, CpuSet, HugetlbStats
 from pylxcfs.config import ViewConfig
 from pylxcfs.containers.container import Container
 from pylxcfs.containers.processes import Processes
 from pylxcfs.content.viewbuilder import ViewBuilder
 from pylxcfs.procfiles.table import VIRTUAL_FILES, VirtualFile
 from pylxcfs.view.host import HUGE_POOLS, PARSED, HostSnapshot
+from tests.support.tasks import list_tasks
 
 MIB = 1 << 20
 UNLIMITED = 9223372036854771712
@@ -160,7 +161,7 @@ def test_values(versions: Versions) -> None:
     assert HugetlbStats(12 * MIB, 4 * MIB, 6 * MIB) == new.hugetlb(new_paths, 2 * MIB)
     assert old.cpuset(old_paths) == new.cpuset(new_paths)
     assert old.io(old_paths) == new.io(new_paths)
-    assert Tasks([41, 42, 43]) == old.tasks(old_paths) == new.tasks(new_paths)
+    assert [41, 42, 43] == list_tasks(old, old_paths) == list_tasks(new, new_paths)
     assert CpuMax(150_000, 100_000) == old.cpu_max(old_paths) == new.cpu_max(new_paths)
     assert 9_000 == old.cpu(old_paths).total_usec == new.cpu(new_paths).total_usec
 

@@ -1,35 +1,67 @@
 """The tracker: what is sampled when, and for how long."""
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
 
 from pylxcfs.accounting.load_average import Averages
+from pylxcfs.accounting.load_count import LoadCount
 from pylxcfs.accounting.load_file import LoadFile
 from pylxcfs.accounting.load_tracker import LoadTracker
 from pylxcfs.cgroup.reader import CgroupFiles
-from pylxcfs.cgroup.types import CgroupGone, CgroupPath, CgroupPaths, CpuStats, CpuTime, TaskCounts, Tasks
+from pylxcfs.cgroup.types import (
+    CgroupGone,
+    CgroupPath,
+    CgroupPaths,
+    CpuStats,
+    CpuTime,
+    TaskCounts,
+    TaskGroup,
+    TaskWalk,
+)
 from pylxcfs.cgroup.v1 import V1Reader
 from pylxcfs.containers.container import Container
 from pylxcfs.containers.processes import Processes
 from pylxcfs.view.host import HostReader
 
 
+class _Walk:
+    """One cgroup with tasks whose states the kernel has counted, and as many empty ones as the test wrote."""
+
+    is_cut = False
+
+    def __init__(self, group: TaskGroup, empty: int) -> None:
+        self.groups = iter([group, *[TaskGroup(())] * empty])
+
+    def step(self, most: int | None = None) -> TaskGroup | None:
+        del most
+        return next(self.groups, None)
+
+
 class _Reader(V1Reader):
     """Has as many runnable tasks in each cgroup as the test wrote down."""
 
     running: dict[str, int]
+    #: Cgroups below, by container: none where there is no entry.
+    nested: dict[str, int]
     #: Every task of every cgroup.
     ids: list[int]
     usage_usec: int
     asked: list[str]
 
-    def tasks(self, paths: CgroupPaths) -> Tasks:
+    def walk_tasks(self, paths: CgroupPaths) -> TaskWalk:
         name = paths.by_hierarchy[0][1]
         self.asked.append(name)
         if name not in self.running:
             raise CgroupGone(name)
-        return Tasks(self.ids, TaskCounts(self.running[name], 0, 2))
+        counts = TaskCounts(self.running[name], 0, len(self.ids))
+        return _Walk(TaskGroup(self.ids, counts), self.nested.get(name, 0))
+
+    def is_frozen(self, paths: CgroupPaths) -> bool:
+        del paths
+        return False
 
     def cpu(self, paths: CgroupPaths) -> CpuStats:
         del paths
@@ -37,20 +69,31 @@ class _Reader(V1Reader):
 
 
 class _World:
-    """A tracker on a clock that the test turns."""
+    """A tracker on clocks that the test turns."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1000.0
+        #: CPU time of whoever asks for it.
+        self.used = 0.0
         monkeypatch.setattr("time.monotonic", lambda: self.now)
+        monkeypatch.setattr("time.thread_time", lambda: self.used)
         self.reader = _Reader(CgroupFiles({}, 64))
         self.reader.running, self.reader.usage_usec, self.reader.asked = {}, 0, []
+        self.reader.nested = {}
         self.reader.ids = [9, 5]
-        self.tracker = LoadTracker(self.reader, Processes(HostReader(Path("/proc"), Path("/sys")).proc_fd))
+        self.processes = Processes(HostReader(Path("/proc"), Path("/sys")).proc_fd)
+        self.tracker = LoadTracker(self.reader, self.processes, counts_beside=True)
 
-    def add(self, name: str, running: int) -> Container:
-        """Make a service with so many runnable tasks."""
+    def add(self, name: str, running: int, nested: int = 0) -> Container:
+        """Make a service with so many runnable tasks, and so many empty cgroups."""
         self.reader.running[name] = running
+        self.reader.nested[name] = nested
         return Container(CgroupPaths.of({"cpu": CgroupPath(name)}), 1, 0, in_host_pid_namespace=True)
+
+    def work(self, times: int = 1) -> None:
+        """Let the counting thread work so many times without a pause."""
+        for _ in range(times):
+            self.tracker.work()
 
 
 @pytest.fixture
@@ -62,12 +105,12 @@ def world(monkeypatch: pytest.MonkeyPatch) -> _World:
 def test_followed_only_once_read(world: _World) -> None:
     """Nothing is sampled before its first reader; from then on it is, once per period."""
     a = world.add("/a", 1)
-    world.tracker.step()
+    world.work()
     assert world.tracker.idle
     assert Averages(0, 0, 0) == world.tracker.read(a, 0).averages
     for _ in range(40):
         world.now += 0.25
-        world.tracker.step()
+        world.work()
     assert 1 + 2 == len(world.reader.asked)
     one = world.tracker.read(a, 0).averages
     assert one is not None
@@ -78,10 +121,11 @@ def test_unread_is_dropped(world: _World) -> None:
     """What nobody has read for a quarter of an hour is not sampled any more."""
     world.tracker.read(world.add("/a", 1), 0)
     world.now += 899
-    world.tracker.step()
+    world.work()
+    world.tracker.prune()
     assert not world.tracker.idle
-    world.now += 6
-    world.tracker.step()
+    world.now += 1
+    world.tracker.prune()
     assert world.tracker.idle
 
 
@@ -91,11 +135,14 @@ def test_ended_is_dropped(world: _World) -> None:
     world.tracker.read(world.add("/b", 1), 0)
     del world.reader.running["/a"]
     world.now += 5
-    world.tracker.step()
+    world.work()
     world.reader.asked.clear()
     world.now += 5
-    world.tracker.step()
+    world.work()
     assert ["/b"] == world.reader.asked
+    assert 2 == world.tracker.followed
+    world.tracker.prune()
+    assert 1 == world.tracker.followed
 
 
 def test_forgotten(world: _World) -> None:
@@ -115,24 +162,229 @@ def test_readers_share_a_count(world: _World) -> None:
     assert len(world.reader.asked) <= 3
 
 
-def test_a_step_ends_early_and_goes_on_with_the_others(
-    world: _World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """When a step's time is over the others wait for the next one, and none is left out."""
+def test_work_ends_early_and_goes_on_with_the_others(world: _World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When its time is over the others wait for the next one, and none is left out; pauses keep the share."""
     for name in ("/a", "/b", "/c"):
         world.tracker.read(world.add(name, 1), 0)
     world.reader.asked.clear()
     world.now += 5
-    tasks = world.reader.tasks
+    walk_tasks = world.reader.walk_tasks
 
-    def slow(paths: CgroupPaths) -> Tasks:
-        world.now += 0.01
-        return tasks(paths)
+    def slow(paths: CgroupPaths) -> TaskWalk:
+        world.used += 0.01
+        return walk_tasks(paths)
 
-    monkeypatch.setattr(world.reader, "tasks", slow)
-    for _ in range(3):
-        world.tracker.step()
+    monkeypatch.setattr(world.reader, "walk_tasks", slow)
+    pauses = [world.tracker.work() for _ in range(4)]
     assert ["/a", "/b", "/c"] == world.reader.asked
+    assert pytest.approx([0.09, 0.09, 0.25, 0.25]) == pauses
+
+
+def test_a_large_container_is_counted_beside_its_requests(world: _World) -> None:
+    """A request does its part; until all is counted it shows what was found, an estimate that says so."""
+    a = world.add("/a", 2, nested=300)
+    shown = world.tracker.read(a, 0)
+    assert (Averages(0, 0, 0), 2) == (shown.averages, shown.total)
+    assert (1, 1) == (world.tracker.followed, world.tracker.estimated)
+    world.now += 10
+    assert Averages(0, 0, 0) == world.tracker.read(a, 0).averages
+    # Each turn looks at 22 cgroups: the request has been at 86 of 301.
+    world.work()
+    assert 0 == world.tracker.estimated
+    assert ["/a"] == world.reader.asked
+    averages = world.tracker.read(a, 0).averages
+    assert averages is not None
+    assert averages.one > 0
+
+
+def test_no_request_begins_to_count_a_large_container_again(world: _World) -> None:
+    """It is counted when a sample is due, or when a reader finds the count too old, beside the requests."""
+    a = world.add("/a", 1, nested=300)
+    world.tracker.read(a, 0)
+    world.work()
+    for expected in (1, 2):
+        world.now += 1.1
+        world.tracker.read(a, 0)
+        assert expected == len(world.reader.asked)
+        world.work()
+        assert expected + 1 == len(world.reader.asked)
+    # Once it has become small it is counted by requests as any other.
+    world.reader.nested["/a"] = 0
+    for expected in (4, 5):
+        world.now += 1.1
+        world.tracker.read(a, 0)
+        world.work()
+        assert expected == len(world.reader.asked)
+    world.now += 1.1
+    world.tracker.read(a, 0)
+    assert 6 == len(world.reader.asked)
+
+
+def test_what_a_large_container_shows_meanwhile(world: _World) -> None:
+    """The last whole count, however far the next one has come."""
+    a = world.add("/a", 1, nested=300)
+    world.tracker.read(a, 0)
+    world.work()
+    world.now += 2
+    world.reader.running["/a"] = 7
+    assert 1 == world.tracker.read(a, 0).running
+    assert 0 == world.tracker.estimated
+    world.work()
+    assert 7 == world.tracker.read(a, 0).running
+
+
+def _make_slow(world: _World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let each turn take all the time that work has."""
+    run = LoadCount.run
+
+    def slow(count: LoadCount, units: int, most: int | None = None) -> bool:
+        world.used += 0.002
+        return run(count, units, most)
+
+    monkeypatch.setattr(LoadCount, "run", slow)
+
+
+def test_large_containers_delay_nobody(world: _World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many large ones are counted, a small one has its turn after one turn of each that goes on."""
+    _make_slow(world, monkeypatch)
+    large = [world.add(f"/large{number}", 1, nested=100_000) for number in range(10)]
+    for container in large:
+        world.tracker.read(container, 0)
+    world.work(30)
+    # The others wait until one of four is done.
+    assert 4 + 6 == len(world.reader.asked)
+    small = world.add("/small", 3)
+    world.tracker.read(small, 0)
+    world.now += 5
+    asked = world.reader.asked.count("/small")
+    world.work(6)
+    assert asked + 1 == world.reader.asked.count("/small")
+    averages = world.tracker.read(small, 0).averages
+    assert averages is not None
+    assert averages.one > 0
+
+
+def test_every_large_container_is_counted_in_the_end(world: _World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that had to wait begin anew when others are done, or have gone."""
+    _make_slow(world, monkeypatch)
+    large = [world.add(f"/{number}", 1, nested=500) for number in range(10)]
+    for container in large:
+        world.tracker.read(container, 0)
+    assert 10 == world.tracker.estimated
+    world.work(20)
+    for container in large[:3]:
+        world.tracker.forget(container)
+    world.work(400)
+    assert (7, 0) == (world.tracker.followed, world.tracker.estimated)
+
+
+def test_forgotten_while_it_is_counted_and_found_anew(world: _World) -> None:
+    """A container that is followed anew has nothing to do with the count that was under way."""
+    a = world.add("/a", 1, nested=300)
+    world.tracker.read(a, 0)
+    world.tracker.forget(a)
+    world.reader.nested["/a"] = 0
+    assert 2 == world.tracker.read(a, 0).total
+    world.work()
+    assert ["/a", "/a"] == world.reader.asked
+    assert 0 == world.tracker.estimated
+
+
+def test_share_of_requests(world: _World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All requests together count for a tenth of the time; who is new is counted in any case."""
+    a, b = world.add("/a", 1), world.add("/b", 1)
+    world.tracker.read(a, 0)
+    run = LoadCount.run
+
+    def slow(count: LoadCount, units: int, most: int | None = None) -> bool:
+        world.used += 0.5
+        return run(count, units, most)
+
+    monkeypatch.setattr(LoadCount, "run", slow)
+    world.now += 1
+    world.tracker.read(a, 0)
+    assert 2 == len(world.reader.asked)
+    world.tracker.read(b, 0)
+    assert 3 == len(world.reader.asked)
+    world.now += 4.4
+    world.tracker.read(a, 0)
+    assert 3 == len(world.reader.asked)
+    world.now += 0.2
+    world.tracker.read(a, 0)
+    assert 4 == len(world.reader.asked)
+
+
+def test_want_of_resources(world: _World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a descriptor what is known stays, and it is tried again; nobody is told that it is less."""
+    a, large = world.add("/a", 1), world.add("/b", 1, nested=300)
+    for container in (a, large):
+        world.tracker.read(container, 0)
+    world.work()
+    before = [world.tracker.read(container, 0) for container in (a, large)]
+    world.reader.asked.clear()
+    tried = []
+
+    def fail(paths: CgroupPaths) -> TaskWalk:
+        tried.append(paths)
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with monkeypatch.context() as broken:
+        broken.setattr(world.reader, "walk_tasks", fail)
+        world.now += 4
+        assert before == [world.tracker.read(container, 0) for container in (a, large)]
+        world.work(5)
+        assert 2 == len(tried)
+        new = world.add("/c", 1)
+        assert (0, 0) == (world.tracker.read(new, 0).total, world.tracker.read(new, 0).running)
+        assert 1 == world.tracker.estimated
+    world.now += 2
+    for container in (a, large, new):
+        world.tracker.read(container, 0)
+    world.work()
+    assert {"/a", "/b", "/c"} == set(world.reader.asked)
+    assert 0 == world.tracker.estimated
+
+
+def test_without_a_counting_thread(world: _World) -> None:
+    """Where nobody counts beside, as in pylxcfsctl, a request counts all."""
+    tracker = LoadTracker(world.reader, world.processes)
+    tracker.read(world.add("/a", 1, nested=3000), 0)
+    assert 0 == tracker.estimated
+
+
+def test_the_thread_goes_on(world: _World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A failure is no end of counting, and without anything to do the thread sleeps."""
+    pauses: list[float] = []
+
+    class _Enough(BaseException):
+        pass
+
+    def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 3:
+            raise _Enough
+
+    monkeypatch.setattr("time.sleep", sleep)
+    world.tracker.read(world.add("/a", 1), 0)
+    outcomes = iter([0.5, ValueError("x"), None, 0.25])
+
+    def work() -> float | None:
+        outcome = next(outcomes)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    monkeypatch.setattr(world.tracker, "work", work)
+    with pytest.raises(_Enough):
+        world.tracker.run()
+    assert [0.5, 1.0, 0.25] == pauses
+
+
+def test_nothing_to_do(world: _World) -> None:
+    """Without a container the thread need not wake up."""
+    assert world.tracker.work() is None
+    world.tracker.read(world.add("/a", 1), 0)
+    assert 0.25 == world.tracker.work()
 
 
 def test_a_gap_counts_for_all_its_periods(world: _World) -> None:
@@ -179,7 +431,7 @@ def test_averages_survive_a_restart(world: _World, monkeypatch: pytest.MonkeyPat
     for container in (a, b):
         world.tracker.read(container, 0)
     world.now += 60
-    world.tracker.step()
+    world.work()
     file = tmp_path / "new/load.json"
     LoadFile(file, "boot").save(world.tracker.snapshot())
     now = world.now

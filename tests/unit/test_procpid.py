@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pylxcfs.cgroup.types import TaskCounts
+from pylxcfs.cgroup.types import ParseError
 from pylxcfs.containers.processes import Processes
 from pylxcfs.view.host import HostReader
 
@@ -30,8 +30,10 @@ def processes(tmp_path: Path) -> Processes:
 
 
 def test_states(processes: Processes) -> None:
-    """Runnable and uninterruptible ones are counted, whatever the command is called; gone ones are not."""
-    assert TaskCounts(2, 1, 5) == processes.count_states([100, 101, 102, 103, 200, 999])
+    """The state is told, whatever the command is called; of one that has gone there is none."""
+    assert [*"RDSIR"] == [processes.task_state(task) for task in (100, 101, 102, 103, 200)]
+    with pytest.raises(FileNotFoundError):
+        processes.task_state(999)
 
 
 @pytest.mark.parametrize(
@@ -63,6 +65,7 @@ def test_inner_pid_of_one_that_cannot_be_told(processes: Processes, tmp_path: Pa
 
 @pytest.mark.parametrize("stat", ["", "103 (x) ", "103 (x"])
 def test_damaged_state(processes: Processes, tmp_path: Path, stat: str) -> None:
-    """A task whose state cannot be read is not counted."""
+    """A state that cannot be read is told as such."""
     (tmp_path / "proc/103/task/103/stat").write_text(stat)
-    assert TaskCounts(1, 1, 2) == processes.count_states([100, 101, 103])
+    with pytest.raises(ParseError):
+        processes.task_state(103)

@@ -36,6 +36,8 @@ _SERVER = ServerStatus(
     ledger_bytes=10_000,
     unkept_ledgers=3,
     lost_reads=7,
+    followed_loads=5,
+    estimated_loads=2,
 )
 _REPLACEMENTS = tuple(Replacement(_NOW - 60 * n, f"reason {n}", 0.21) for n in range(7, 0, -1))
 _STATE = RunState(
@@ -69,6 +71,8 @@ def test_everything_is_told() -> None:
     assert "container was not found, and who saw the host: 1" in text
     assert "guessed     readers shown what is known of their container, for want of open files: 7" in text
     assert "not kept    CPU counters of 3 containers have no room in the runtime directory" in text
+    assert "loads       followed: 5; 2 are estimates, as" in text
+    assert "loads       followed: 5\n" in _text(replace(_STATUS, server=replace(_SERVER, estimated_loads=0)))
     assert "not kept    none" in _text(replace(_STATUS, server=replace(_SERVER, unkept_ledgers=0)))
     assert "BUT" not in text
     assert "MISSING" not in text
