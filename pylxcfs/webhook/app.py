@@ -18,8 +18,11 @@ from pylxcfs.webhook.rules import Reason
 from pylxcfs.webhook.settings import Settings
 
 _LOG: Final = logging.getLogger(__name__)
-#: The API server takes objects of 3 MiB at most from users; a review of an update has two.
-MOST_BODY_BYTES: Final = 8 * 1024**2
+#: etcd keeps no object of more than 1.5 MiB (--max-request-bytes), and a review of an update has two.
+MOST_BODY_BYTES: Final = 4 * 1024**2
+#: Of all requests that are being read together. With the process itself, its connections, and what is made of
+#: one body, that is within the memory limit of deploy/kubernetes/webhook (docs/threat-model.md).
+_MOST_HELD_BYTES: Final = 16 * 1024**2
 #: Read, but not kept, before the answer: most clients look at it only when they have sent everything.
 _MOST_IGNORED_BYTES: Final = 64 * 1024**2
 _JSON: Final = b"application/json"
@@ -48,29 +51,67 @@ class _Unread(Enum):
     TOO_LARGE = auto()
     #: The client went away, or stopped sending.
     CUT = auto()
+    #: Too much is being read from others meanwhile.
+    BUSY = auto()
+
+
+class _Memory:
+    """What requests that are being read take together; who takes the most gives way."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most = most_bytes
+        self._held: dict[_Body, int] = {}
+
+    def take(self, body: "_Body", size: int) -> None:
+        """Count more of a body, and have the largest one dropped while all are too large."""
+        self._held[body] = self._held.get(body, 0) + size
+        while sum(self._held.values()) > self._most:
+            largest = max(self._held, key=self._held.__getitem__)
+            self.release(largest)
+            largest.drop()
+
+    def release(self, body: "_Body") -> None:
+        """Count it no more."""
+        self._held.pop(body, None)
 
 
 class _Body:
     """What a client sends with its request."""
 
-    def __init__(self, receive: ASGIReceiveCallable) -> None:
+    def __init__(self, receive: ASGIReceiveCallable, memory: _Memory) -> None:
         self._receive = receive
+        self._memory = memory
+        self._content = bytearray()
+        self._is_dropped = False
         #: Nothing more will come.
         self.ended = False
         self._cut = False
 
     async def read(self) -> bytes | _Unread:
         """Return it; of one that is too large, a bounded rest may be left."""
-        body = bytearray()
         size = 0
-        while not self.ended and size <= _MOST_IGNORED_BYTES:
-            piece = await self._next()
-            size += len(piece)
-            if size <= MOST_BODY_BYTES:
-                body += piece
+        try:
+            while not self.ended and size <= _MOST_IGNORED_BYTES:
+                piece = await self._next()
+                size += len(piece)
+                if size > MOST_BODY_BYTES:
+                    self.drop()
+                elif not self._is_dropped:
+                    self._content += piece
+                    self._memory.take(self, len(piece))
+        finally:
+            self._memory.release(self)
         if self._cut:
             return _Unread.CUT
-        return bytes(body) if size <= MOST_BODY_BYTES else _Unread.TOO_LARGE
+        if size > MOST_BODY_BYTES:
+            return _Unread.TOO_LARGE
+        return _Unread.BUSY if self._is_dropped else bytes(self._content)
+
+    def drop(self) -> None:
+        """Keep nothing of it; it is read to its end all the same."""
+        self._is_dropped = True
+        self._content = bytearray()
+        self._memory.release(self)
 
     async def skip(self) -> None:
         """Read to the end, and keep nothing: while nobody reads, the whole connection stands still."""
@@ -105,6 +146,7 @@ class Application:
         self._metrics = metrics
         self._clock = clock
         self._unready = unready
+        self._memory = _Memory(_MOST_HELD_BYTES)
         #: By scheme and path. Health and metrics have no secrets, and probes no certificates.
         self._routes: dict[tuple[str, str], tuple[str, _Handler]] = {
             ("https", "/mutate"): ("POST", self._mutate),
@@ -122,7 +164,7 @@ class Application:
         if scope["type"] != "http":
             await send({"type": "websocket.close", "code": 1000, "reason": None})
             return
-        body = _Body(receive)
+        body = _Body(receive, self._memory)
         response = self._respond(scope, await body.read())
         headers = [
             (b"content-type", response.content_type),
@@ -153,6 +195,8 @@ class Application:
         headers = {name.lower(): value for name, value in scope["headers"]}
         if headers.get(b"content-type", b"").partition(b";")[0].strip().lower() != _JSON:
             raise _Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "application/json only")
+        if body is _Unread.BUSY:
+            raise _Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "too much is being read; try again")
         if isinstance(body, _Unread):
             raise _Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too large for a review")
         start = self._clock()

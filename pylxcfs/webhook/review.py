@@ -16,6 +16,12 @@ _VERSIONS: Final = frozenset({"admission.k8s.io/v1", "admission.k8s.io/v1beta1"}
 #: The API server cuts longer warnings, and has little room for all of a request's together.
 _WARNING_CHARACTERS: Final = 120
 _MOST_WARNINGS: Final = 8
+#: Values in a body, counted by what separates them, also inside of strings. A large pod has some thousands;
+#: each costs up to some 100 bytes and a microsecond, several times.
+_MOST_VALUES: Final = 100_000
+_SEPARATORS: Final = (b",", b"[", b"{")
+#: A pod's deepest field is some 20 levels below the review.
+_MOST_DEPTH: Final = 100
 
 
 class BadRequestError(Exception):
@@ -44,11 +50,15 @@ class Review:
 
 def parse(body: bytes) -> Review:
     """Read a request's body. Raises BadRequestError."""
+    if sum(map(body.count, _SEPARATORS)) > _MOST_VALUES:
+        raise BadRequestError("more values than any pod has")
     try:
         document = json.loads(body, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
         # Also what is no UTF-8, and integers of thousands of digits.
         raise BadRequestError("not a JSON document") from None
+    if not _is_shallow(document):
+        raise BadRequestError("nested deeper than any pod is")
     if not isinstance(document, dict) or document.get("kind") != "AdmissionReview":
         raise BadRequestError("not an AdmissionReview")
     api_version, request = text(document.get("apiVersion")), document.get("request")
@@ -57,6 +67,21 @@ def parse(body: bytes) -> Review:
     if not isinstance(request, dict) or not (uid := text(request.get("uid"))):
         raise BadRequestError("no request with a uid")
     return Review(api_version, uid, text(request.get("namespace")), request)
+
+
+def _is_shallow(document: object) -> bool:
+    """Tell whether nothing is nested so deeply that walking through it recursively could fail."""
+    level = [document]
+    for _ in range(_MOST_DEPTH):
+        level = [
+            below
+            for value in level
+            if isinstance(value, dict | list)
+            for below in (value.values() if isinstance(value, dict) else value)
+        ]
+        if not level:
+            return True
+    return False
 
 
 def _refuse_constant(name: str) -> float:

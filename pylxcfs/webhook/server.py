@@ -4,8 +4,9 @@ import logging
 import signal
 import ssl
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -35,6 +36,11 @@ _LOG: Final = logging.getLogger(__name__)
 #: when the next review is under way.
 _IDLE_SECONDS: Final = 120
 _HANDSHAKE_SECONDS: Final = 10
+#: An API server keeps one for all reviews (HTTP/2), a kubelet one for its probe. Each takes some 100 kB.
+_MOST_CONNECTIONS: Final = 256
+_MOST_OF_A_PEER: Final = 64
+#: Requests of one connection that are under way at once.
+_MOST_STREAMS: Final = 32
 #: API servers wait for an answer 30 s at most, 2 s by our manifests.
 _REQUEST_SECONDS: Final = 10
 #: A review takes milliseconds; API servers wait 30 s at most.
@@ -94,10 +100,55 @@ async def call_in_time(
     await application(scope, receive_in_time, send)
 
 
+class _Connections:
+    """How many are open, by peer: each takes memory, long before it has sent anything."""
+
+    def __init__(self) -> None:
+        self._open: Counter[str] = Counter()
+
+    @contextmanager
+    def one_more(self, stream: trio.abc.Stream) -> Iterator[bool]:
+        """Count one while it is open; tell whether there is room for it."""
+        peer = _peer_of(stream)
+        has_room = self._open.total() < _MOST_CONNECTIONS and self._open[peer] < _MOST_OF_A_PEER
+        if not has_room:
+            yield False
+            return
+        self._open[peer] += 1
+        try:
+            yield True
+        finally:
+            self._open[peer] -= 1
+            self._open += Counter()
+
+
+def _peer_of(stream: trio.abc.Stream) -> str:
+    """Return who is at the other end, without the port; nothing where that has gone."""
+    below = stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
+    try:
+        return str(cast("trio.SocketStream", below).socket.getpeername()[0])
+    except OSError:
+        return ""
+
+
 async def _serve_connection(
-    application: Application, config: Config, context: WorkerContext, stream: trio.abc.Stream
+    application: Application,
+    config: Config,
+    context: WorkerContext,
+    connections: _Connections,
+    stream: trio.abc.Stream,
 ) -> None:
     """Serve it until it ends; an error of hypercorn's in one of them is not the end of all."""
+    with connections.one_more(stream) as has_room:
+        if has_room:
+            await _serve_one(application, config, context, stream)
+        else:
+            await trio.aclose_forcefully(stream)
+
+
+async def _serve_one(
+    application: Application, config: Config, context: WorkerContext, stream: trio.abc.Stream
+) -> None:
     tls_stream = cast("trio.SSLStream[trio.SocketStream]", stream)
     try:
         await TCPServer(ASGIWrapper(partial(call_in_time, application)), config, context, {}, tls_stream)
@@ -134,7 +185,7 @@ async def _serve_connections(
                 trio.SSLListener(listener, tls, https_compatible=True) if scheme == "https" else listener
             )
     async with trio.open_nursery() as connections, trio.open_nursery() as listening:
-        serve_one = partial(_serve_connection, application, config, context)
+        serve_one = partial(_serve_connection, application, config, context, _Connections())
         listening.start_soon(
             partial(trio.serve_listeners, serve_one, list(listeners.values()), handler_nursery=connections)
         )
@@ -212,6 +263,7 @@ async def _serve(settings: Settings, options: ServerOptions) -> None:
     config.insecure_bind = [options.health_bind]
     config.errorlog = None
     config.include_server_header = False
+    config.h2_max_concurrent_streams = _MOST_STREAMS
     config.keep_alive_timeout = _IDLE_SECONDS
     config.keep_alive_max_requests = 2**31
     config.ssl_handshake_timeout = _HANDSHAKE_SECONDS

@@ -75,6 +75,12 @@ class Program:
         values = [line.rpartition(" ")[2] for line in text.splitlines() if line.rpartition(" ")[0] == sample]
         return float(values[0]) if values else 0.0
 
+    @property
+    def peak_bytes(self) -> int:
+        """The most memory that it has had (VmHWM of proc_pid_status(5))."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return next(int(line.split()[1]) << 10 for line in status.splitlines() if line.startswith("VmHWM:"))
+
     async def until_ready(self) -> None:
         """Wait for a certificate."""
         await until("the certificate", lambda: bool(self.messages("certificate taken into use")))

@@ -72,6 +72,47 @@ def _message(body: bytes, *, more: bool = False) -> dict[str, object]:
     return {"type": "http.request", "body": body, "more_body": more}
 
 
+async def test_who_sends_the_most_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of requests that are read at the same time the largest is dropped, whoever came first."""
+    monkeypatch.setattr(app, "_MOST_HELD_BYTES", 3 * 1024**2)
+    application = Application(Settings(), Metrics(), clock=lambda: 0.0, unready=str)
+    answers: dict[str, int] = {}
+    go_on = trio.Event()
+
+    async def request(name: str, size: int) -> None:
+        sent: list[dict[str, object]] = []
+        pieces = iter([{"body": b" " * size, "more_body": True}, {"body": _BODY, "more_body": False}])
+
+        async def receive() -> ASGIReceiveEvent:
+            piece = next(pieces)
+            if not piece["more_body"]:
+                await go_on.wait()
+            return cast("ASGIReceiveEvent", {"type": "http.request", **piece})
+
+        async def send(message: ASGISendEvent) -> None:
+            sent.append(cast("dict[str, object]", message))
+
+        scope = {
+            "type": "http",
+            "scheme": "https",
+            "method": "POST",
+            "path": "/mutate",
+            "headers": [(b"content-type", b"application/json")],
+        }
+        await application(cast("HTTPScope", scope), receive, send)
+        answers[name] = cast("int", sent[0]["status"])
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(request, "large", 2 * 1024**2)
+        await trio.testing.wait_all_tasks_blocked()
+        for number in range(10):
+            nursery.start_soon(request, f"small {number}", 150_000)
+        await trio.testing.wait_all_tasks_blocked()
+        go_on.set()
+    assert answers.pop("large") == 503
+    assert set(answers.values()) == {200}
+
+
 async def test_error_of_ours(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """Whatever goes wrong with us, the pod is allowed as it is; the log says where, and quotes nothing."""
 

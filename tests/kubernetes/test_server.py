@@ -65,7 +65,8 @@ async def test_bad_input(tmp_path: Path, volume: SecretVolume, authority: trustm
         ({"content": b"null"}, 400),
         ({"content": b"[" * 200_000}, 400),
         ({"content": b"\0" * 100}, 400),
-        ({"content": b" " * (8 * 1024**2 + 1)}, 413),
+        ({"content": b" " * (4 * 1024**2 + 1)}, 413),
+        ({"content": b"[" + b"[]," * 1_000_000 + b"[]]"}, 400),
         ({"content": json.dumps({"kind": "Pod"}).encode()}, 400),
     ]
     allowed = [
@@ -93,7 +94,64 @@ async def test_bad_input(tmp_path: Path, volume: SecretVolume, authority: trustm
                 for headers in allowed:
                     assert [] != patch_of((await _post(http, program, headers=headers)).content)
         assert 0.0 == await program.metric('pylxcfs_webhook_reviews_total{reason="internal-error"}')
-        assert 12.0 == await program.metric('pylxcfs_webhook_refused_requests_total{status="400"}')
+        assert 14.0 == await program.metric('pylxcfs_webhook_refused_requests_total{status="400"}')
+
+
+def _nested(pairs: bytes) -> bytes:
+    """Make the largest body that a client may send, of as many of these as have room."""
+    return b"[" + pairs * ((4 * 1024**2 - 10) // len(pairs)) + pairs.rstrip(b",") + b"]"
+
+
+#: What makes the most of few bytes: lists, objects, keys, deep nesting, wide characters, escapes.
+_HOSTILE = (
+    _nested(b"[],"),
+    _nested(b'{"":{}},'),
+    _nested(b'{"a":1},'),
+    b"[" * (4 * 1024**2),
+    b'["' + "\U0001f600".encode() + b"x" * (4 * 1024**2 - 20) + b'"]',
+    b'["' + b"\\u0041" * 690_000 + b'"]',
+)
+
+
+# What httpx leaves where a connection ends in the midst of a request.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+async def test_memory_and_time_are_bounded(
+    tmp_path: Path, volume: SecretVolume, authority: trustme.CA
+) -> None:
+    """Whatever many clients send at once, the process stays within its pod's memory, and answers others."""
+
+    async def send(program: Program, content: bytes) -> None:
+        # Who has not sent all of it after some seconds is cut off.
+        with suppress(httpx.TransportError):
+            async with client(_trust(authority), http2=False) as http:
+                assert (await _post(http, program, content=content)).status_code in {400, 503}
+
+    async with _served(tmp_path, volume) as program, client(_trust(authority)) as http:
+        async with trio.open_nursery() as nursery:
+            for content in _HOSTILE * 2:
+                nursery.start_soon(send, program, content)
+            assert [] != patch_of((await _post(http, program)).content)
+        assert [] != patch_of((await _post(http, program)).content)
+        # deploy/kubernetes/webhook/deployment.yaml
+        assert program.peak_bytes < 256 << 20
+        print(f"\npeak {program.peak_bytes >> 20} MiB")  # noqa: T201 - worth a look
+
+
+async def test_connections_are_bounded(tmp_path: Path, volume: SecretVolume, authority: trustme.CA) -> None:
+    """One peer with a hundred connections has some of them closed, and is served on the others."""
+    async with _served(tmp_path, volume) as program, client(_trust(authority)) as http:
+        assert [] != patch_of((await _post(http, program)).content)
+        streams = [await trio.open_tcp_stream("127.0.0.1", program.port) for _ in range(100)]
+        ended = 0
+        for stream in reversed(streams):
+            with trio.move_on_after(0.05 if ended else 60):
+                with suppress(OSError, trio.BrokenResourceError):
+                    assert await stream.receive_some(1) == b""
+                ended += 1
+        assert ended == 100 + 1 - 64
+        assert [] != patch_of((await _post(http, program)).content)
+        for stream in streams:
+            await trio.aclose_forcefully(stream)
 
 
 async def test_body_without_length(tmp_path: Path, volume: SecretVolume, authority: trustme.CA) -> None:
