@@ -37,6 +37,7 @@ def request_of(arguments: argparse.Namespace) -> Request:
         pid=arguments.pid,
         source=arguments.fsname,
         take_over=getattr(arguments, "take_over", False),
+        take_hung=arguments.command == "detach",
         dry_run=arguments.dry_run,
     )
 

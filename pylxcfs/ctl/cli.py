@@ -18,6 +18,7 @@ from pylxcfs.ctl import (
     probe,
     reattach,
     reload,
+    replace_lxcfs,
     show,
     status,
     uninstall_runtime,
@@ -42,6 +43,7 @@ _COMMANDS: Final = {
         "attach our files in running containers where they are dead or were detached",
     ),
     "detach": (detach, "give running containers the kernel's own files back"),
+    "replace-lxcfs": (replace_lxcfs, "take lxcfs' place, without a failed read in a container"),
     "probe": (probe, "tell by the exit status whether the mount answers"),
     "inject": (inject, "give the pods of Kubernetes manifests our files, as the webhook does"),
 }

@@ -15,4 +15,4 @@ def run(arguments: argparse.Namespace) -> int:
     from pylxcfs.reattach.actions import detach  # noqa: PLC0415 - -h should not wait for it
 
     request = binds.request_of(arguments)
-    return binds.run_and_print(lambda: detach(request), as_json=arguments.json)
+    return binds.run_and_print(lambda: detach(request, asks=True), as_json=arguments.json)

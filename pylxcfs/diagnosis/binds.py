@@ -37,18 +37,18 @@ _ADVICE: Final[Mapping[State, Mapping[State, str]]] = {
         State.ALIVE: "pylxcfsctl reattach",
         State.DEAD: "start pylxcfs, then pylxcfsctl reattach; "
         "or pylxcfsctl detach for the kernel's own files",
-        State.SILENT: "get the mount to answer, then pylxcfsctl reattach; "
+        State.UNRESPONSIVE: "get the mount to answer, then pylxcfsctl reattach; "
         "or pylxcfsctl detach for the kernel's own files",
     },
-    State.SILENT: {
+    State.UNRESPONSIVE: {
         State.ALIVE: "pylxcfsctl reattach --take-over puts ours in their place",
         State.DEAD: "pylxcfsctl detach for the kernel's own files",
-        State.SILENT: "get the mount to answer; pylxcfsctl detach gives the kernel's own back until then",
+        State.UNRESPONSIVE: "get the mount to answer; pylxcfsctl detach gives the kernel's back until then",
     },
 }
 _MEANING: Final = {
     State.DEAD: "files that are dead (Transport endpoint is not connected)",
-    State.SILENT: "files of a server that does not answer",
+    State.UNRESPONSIVE: "files of a server that does not answer",
 }
 
 

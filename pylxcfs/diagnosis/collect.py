@@ -15,18 +15,22 @@ from typing import Final
 
 import psutil
 
+from pylxcfs.cgroup.membership import parse_membership
+from pylxcfs.cgroup.types import ParseError
 from pylxcfs.config import DEFAULT_RUNTIME_DIR
+from pylxcfs.containers.name import name_of
 from pylxcfs.content.engine import Engine
 from pylxcfs.diagnosis.binds import BindFact, BindFacts
 from pylxcfs.diagnosis.cgroups import CgroupFacts
 from pylxcfs.diagnosis.kernel import KernelFacts
 from pylxcfs.diagnosis.mount import ConnectionFacts, MountFacts
+from pylxcfs.diagnosis.other_mounts import OtherFacts
 from pylxcfs.diagnosis.python import PythonFacts
-from pylxcfs.diagnosis.rivals import RivalFacts
 from pylxcfs.diagnosis.runtimes import Runtime, RuntimeFacts
 from pylxcfs.diagnosis.security import PrivilegeFacts, SecurityFacts
 from pylxcfs.diagnosis.service import PROPERTIES, ServiceFacts
 from pylxcfs.diagnosis.space import SpaceFacts
+from pylxcfs.diagnosis.surroundings import Surroundings
 from pylxcfs.fuse import device, library
 from pylxcfs.fuse.mounting import FILE_SYSTEM_TYPE, find_mount, topmost
 from pylxcfs.fuse.probe import ask
@@ -68,6 +72,9 @@ _SOCKETS: Final = (
 )
 _VERSION: Final = re.compile(r"\d+\.\d+[\w.+~-]*")
 _COMMAND_SECONDS: Final = 5.0
+#: What docker, podman and Kubernetes leave in a container.
+_CONTAINER_MARKS: Final = (Path("/.dockerenv"), Path("/run/.containerenv"))
+_CONTAINER_NAMES: Final = ("container", "KUBERNETES_SERVICE_HOST")
 #: Of st_blocks (stat(2)).
 _BLOCK: Final = 512
 
@@ -134,7 +141,7 @@ def bind_facts(place: Place, mount: MountFacts) -> BindFacts:
     """Look for our files in running containers; raises OSError."""
     state = State.ALIVE
     if mount.answer is None:
-        state = State.SILENT
+        state = State.UNRESPONSIVE
     elif mount.mount is None or mount.answer:
         state = State.DEAD
     outcomes = survey(Request(place.mount_point, place.runtime_dir, source=place.source))
@@ -195,6 +202,18 @@ def privilege_facts(supervisor_pid: int | None) -> PrivilegeFacts:
     )
 
 
+def surroundings(supervisor_pid: int | None) -> Surroundings:
+    """Find out how pylxcfs is started here: where the supervisor is, or else where we are ourselves."""
+    in_container = any(path.exists() for path in _CONTAINER_MARKS)
+    in_container = in_container or any(map(os.environ.get, _CONTAINER_NAMES))
+    if supervisor_pid is not None:
+        with suppress(OSError, ParseError):
+            content = (_PROC / str(supervisor_pid) / "cgroup").read_bytes()
+            name = name_of(parse_membership("/proc/PID/cgroup", content))
+            in_container = in_container or bool(name.container_id)
+    return Surroundings(Path("/run/systemd/system").is_dir(), in_container)
+
+
 def service_facts(supervisor_pid: int | None, mount_point: Path) -> ServiceFacts:
     """Ask systemd about the supervisor's unit; if it is in none, look for a holder."""
     has_systemd = Path("/run/systemd/system").is_dir()
@@ -228,7 +247,7 @@ def kernel_facts(engine: Engine | None) -> KernelFacts:
     return KernelFacts(os.uname().release, tried)
 
 
-def rival_facts(mount: Mount | None) -> RivalFacts:
+def other_facts(mount: Mount | None) -> OtherFacts:
     """Look for lxcfs, and for mounts like ours."""
     pids = [each.pid for each in psutil.process_iter(["name"]) if each.info["name"] == "lxcfs"]
     ours = mount.device if mount is not None else ""
@@ -237,7 +256,7 @@ def rival_facts(mount: Mount | None) -> RivalFacts:
         for each in _mounts("self")
         if each.fs_type == FILE_SYSTEM_TYPE and each.device != ours
     ]
-    return RivalFacts(sorted(pids), mounts)
+    return OtherFacts(sorted(pids), mounts)
 
 
 def python_facts(supervisor_pid: int | None) -> PythonFacts:

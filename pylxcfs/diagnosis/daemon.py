@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from pylxcfs.diagnosis.finding import Finding, Verdict
+from pylxcfs.diagnosis.surroundings import Surroundings
 from pylxcfs.rundir.supervisor_state import RunState
 from pylxcfs.status.report import RunStatus
 
@@ -14,9 +15,9 @@ _RECENT_SECONDS: Final = 3600.0
 _EXPECTED_FALLBACKS: Final = frozenset({"ControllerUnavailable", "CgroupGone"})
 
 
-def check(status: RunStatus) -> Iterator[Finding]:
+def check(status: RunStatus, where: Surroundings) -> Iterator[Finding]:
     """Judge the processes, and what they tell of themselves."""
-    yield _check_processes(status)
+    yield _check_processes(status, where)
     if status.supervisor is None:
         return
     if status.state is not None:
@@ -70,15 +71,14 @@ def _check_reserve(state: RunState) -> Iterator[Finding]:
         )
 
 
-def _check_processes(status: RunStatus) -> Finding:
+def _check_processes(status: RunStatus, where: Surroundings) -> Finding:
     supervisor, server = status.supervisor, status.server_process
     if supervisor is None:
         return Finding(
             "daemon",
             Verdict.FAIL,
             f"pylxcfs does not run with the runtime directory {status.runtime_dir}",
-            "start it: systemctl start pylxcfs, or pylxcfs MOUNTPOINT; if it runs with another, "
-            "name that: --runtime-dir DIR",
+            f"start it: {where.start}; if it runs with another, name that: --runtime-dir DIR",
         )
     if supervisor.state == "stopped":
         return Finding(
@@ -94,7 +94,7 @@ def _check_processes(status: RunStatus) -> Finding:
             "daemon",
             Verdict.FAIL,
             f"the serving thread has hung for {status.server.unresponsive_seconds:.0f} s",
-            "look again: the supervisor replaces it within seconds; if it does not, restart pylxcfs",
+            f"look again: the supervisor replaces it within seconds; if it does not, {where.restart}",
         )
     if status.server is not None:
         return Finding(
@@ -104,11 +104,11 @@ def _check_processes(status: RunStatus) -> Finding:
         )
     if status.silence.startswith("only root"):
         return Finding("daemon", Verdict.WARN, f"it runs, but {status.silence}", "run this as root")
-    where = f"server {server.pid} is {server.state}" if server else "no server runs"
+    server_is = f"server {server.pid} is {server.state}" if server else "no server runs"
     return Finding(
         "daemon",
         Verdict.FAIL,
-        f"{status.silence}; {where}",
+        f"{status.silence}; {server_is}",
         "look again: the supervisor replaces it within seconds; if it does not, see its log",
     )
 

@@ -12,8 +12,8 @@ from pylxcfs.diagnosis import (
     daemon,
     kernel,
     mount,
+    other_mounts,
     python,
-    rivals,
     runtimes,
     security,
     service,
@@ -35,20 +35,21 @@ def examine(place: Place, status: RunStatus) -> Iterator[Finding]:
     is_ours = facts.mount is not None and facts.mount.fs_type == FILE_SYSTEM_TYPE
     ours = facts.mount if is_ours else None
     engine, trouble = _assemble()
-    yield from daemon.check(status)
-    yield from mount.check(facts, FILE_SYSTEM_TYPE)
+    where = collect.surroundings(supervisor)
+    yield from daemon.check(status, where)
+    yield from mount.check(facts, FILE_SYSTEM_TYPE, where)
     served = [path for path in (file.path for file in VIRTUAL_FILES) if Path("/", path).exists()]
     let = bindable(served)
     refused = [path for path in served if path.startswith("proc/") and path not in let]
     subjects: dict[str, Callable[[], Iterable[Finding]]] = {
         "connection": lambda: mount.check_connection(collect.connection_facts(facts)),
         "binds": lambda: binds.check(collect.bind_facts(place, facts)),
-        "rivals": lambda: rivals.check(collect.rival_facts(ours)),
+        "other lxcfs mounts": lambda: other_mounts.check(collect.other_facts(ours)),
         "cgroups": lambda: trouble if engine is None else cgroups.check(collect.cgroup_facts(engine)),
         "runtimes": lambda: runtimes.check(collect.runtime_facts(), let, refused),
         "security modules": lambda: security.check(collect.security_facts(supervisor)),
         "privileges": lambda: security.check_privileges(collect.privilege_facts(supervisor)),
-        "fd store": lambda: service.check(collect.service_facts(supervisor, place.mount_point)),
+        "fd store": lambda: service.check(collect.service_facts(supervisor, place.mount_point), where),
         "space": lambda: space.check(collect.space_facts(place.runtime_dir), status.server),
         "kernel": lambda: kernel.check(collect.kernel_facts(engine)),
         "python": lambda: python.check(collect.python_facts(supervisor)),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pylxcfs.diagnosis.finding import Finding, Verdict
+from pylxcfs.diagnosis.surroundings import Surroundings
 from pylxcfs.linux.mountinfo import Mount
 
 _STALE: Final = frozenset({errno.ENOTCONN, errno.ECONNABORTED})
@@ -43,19 +44,19 @@ class ConnectionFacts:
     answers: bool = True
 
 
-def check(facts: MountFacts, ours: str) -> Iterator[Finding]:
+def check(facts: MountFacts, ours: str, where: Surroundings) -> Iterator[Finding]:
     """Judge the mount; `ours` is the file system's type."""
-    mount, where = facts.mount, facts.mount_point
+    mount, point = facts.mount, facts.mount_point
     if mount is None or mount.fs_type != ours:
         there = "nothing" if mount is None else f"{mount.fs_type} ({mount.source})"
         if facts.seen_by_supervisor:
-            found = f"{where} has {there} here, though the supervisor has it mounted in its mount namespace"
+            found = f"{point} has {there} here, though the supervisor has it mounted in its mount namespace"
             yield Finding("mount", Verdict.FAIL, found, _NAMESPACE_ADVICE)
         else:
-            advice = "start pylxcfs; containers that have its files bound then need pylxcfsctl reattach"
-            yield Finding("mount", Verdict.FAIL, f"{where} has {there} mounted", advice)
+            advice = f"start pylxcfs ({where.start}), which gives containers with its files bound live ones"
+            yield Finding("mount", Verdict.FAIL, f"{point} has {there} mounted", advice)
         return
-    named = f"{mount.source} on {where} (device {mount.device})"
+    named = f"{mount.source} on {point} (device {mount.device})"
     if facts.answer == 0:
         yield Finding("mount", Verdict.OK, f"{named} answers; a read took {facts.seconds * 1000:.0f} ms")
     elif facts.answer is None:
@@ -63,15 +64,15 @@ def check(facts: MountFacts, ours: str) -> Iterator[Finding]:
             "mount",
             Verdict.FAIL,
             f"{named} does not answer: a read was given up after {facts.seconds:.0f} s",
-            "every reader waits. End the server with SIGKILL and the supervisor starts another; "
-            "if the supervisor hangs too, restart pylxcfs. pylxcfsctl detach frees the containers meanwhile",
+            "every reader waits. End the server with SIGKILL and the supervisor starts another; if the "
+            f"supervisor hangs too, {where.restart}. pylxcfsctl detach frees the containers meanwhile",
         )
     elif facts.answer in _STALE:
         yield Finding(
             "mount",
             Verdict.FAIL,
             f"{named} is dead: Transport endpoint is not connected",
-            "start pylxcfs, which clears it; then pylxcfsctl reattach",
+            f"start pylxcfs ({where.start}), which clears it and gives containers live files",
         )
     else:
         name = errno.errorcode.get(facts.answer, str(facts.answer))

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from pylxcfs.diagnosis.finding import Finding, Verdict
+from pylxcfs.diagnosis.surroundings import Surroundings
 
 #: What is asked of ``systemctl show``.
 PROPERTIES: Final = (
@@ -30,11 +31,15 @@ class ServiceFacts:
     holder_pid: int | None = None
 
 
-def check(facts: ServiceFacts) -> Iterator[Finding]:
+def check(facts: ServiceFacts, where: Surroundings) -> Iterator[Finding]:
     """Judge what would become of the mount."""
     if facts.holder_pid is not None:
         found = f"holder {facts.holder_pid} keeps the connection when the daemon's container ends"
         yield Finding("fd store", Verdict.OK, found)
+        return
+    if where.in_container and facts.unit is None:
+        found = "in a container, without a holder: when the container ends, the mount dies with it"
+        yield Finding("fd store", Verdict.WARN, found, "--hold SECONDS, in the host's pid namespace")
         return
     if not facts.has_systemd:
         found = "no systemd here: if supervisor and server die at once, the mount dies with them"

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -14,15 +15,16 @@ from pylxcfs.linux.mountapi import can_close_mounts
 from pylxcfs.linux.mountinfo import Mount
 from pylxcfs.reattach.detached import Detached, DetachedFile
 from pylxcfs.reattach.outcome import Action, Outcome
-from pylxcfs.reattach.plan import Plan, Request, Survey, make_job, make_plans, plan_absent
+from pylxcfs.reattach.plan import STALE, Plan, Request, Survey, make_job, make_plans, plan_absent
 from pylxcfs.reattach.protocol import Answer, Order, Verb, Word
+from pylxcfs.reattach.survey import State
 from pylxcfs.reattach.worker_client import Worker
 
 _NOT_DONE: Final = {
     Word.LEFT: Action.LEFT,
     Word.GONE: Action.GONE,
     Word.FAILED: Action.FAILED,
-    Word.SILENT: Action.FAILED,
+    Word.UNRESPONSIVE: Action.FAILED,
 }
 
 
@@ -40,13 +42,20 @@ def reattach(request: Request, files: Sequence[str] = ()) -> list[Outcome]:
         return _run(request, worker, served, files, Verb.ATTACH)
 
 
-def detach(request: Request) -> list[Outcome]:
+def detach(request: Request, *, asks: bool = False) -> list[Outcome]:
     """Take our binds out of containers, alive or dead, so that they read the kernel's files again.
 
-    They are remembered for the next `reattach`. Asks no server of ours, so works while one hangs.
+    They are remembered for the next `reattach`. Asks no server of ours before all is done, so works while one
+    hangs. With `asks` it is asked afterwards, within five seconds, so that outcomes tell what the binds were;
+    without, those of the mount on the mount point are called alive.
     """
     with _tree(request) as (worker, served):
-        return _run(request, worker, served, (), Verb.DETACH)
+        outcomes = _run(request, worker, served, (), Verb.DETACH)
+    if not asks or served is None:
+        return outcomes
+    number = ask(request.mount_point)
+    state = State.UNRESPONSIVE if number is None else State.DEAD if number in STALE else State.ALIVE
+    return [replace(each, state=state) if each.state is State.ALIVE else each for each in outcomes]
 
 
 def survey(request: Request) -> list[Outcome]:

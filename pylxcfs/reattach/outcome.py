@@ -46,7 +46,7 @@ class Outcome:
     def is_trouble(self) -> bool:
         """Whether readers in the container still get an error, or what was asked for failed."""
         if self.action is Action.LEFT:
-            unread = {State.DEAD, State.SILENT}
+            unread = {State.DEAD, State.UNRESPONSIVE}
             return self.state is State.UNEXAMINED or (self.state in unread and is_place(self.target))
         return self.action is Action.FAILED
 

@@ -21,7 +21,8 @@ from pylxcfs.reattach.worker_client import Worker
 #: What lxcfs, and a pylxcfs without ``-o fsname``, call their file system. A bind does not tell of which
 #: mount point it is, so others' names are theirs: another pylxcfs with another name looks after its own.
 _LEFT_BEHIND: Final = frozenset({"lxcfs", MountOptions().source})
-_STALE: Final = frozenset({errno.ENOTCONN, errno.ECONNABORTED})
+#: errno of a mount whose server is gone.
+STALE: Final = frozenset({errno.ENOTCONN, errno.ECONNABORTED})
 _MARK: Final = f" - {FILE_SYSTEM_TYPE} ".encode()
 #: Places at which a connection is asked whether it lives; one that answers is enough.
 _ASKED_PLACES: Final = 3
@@ -81,7 +82,7 @@ class _Wanted:
         self._mount_point = str(request.mount_point)
         self._source = request.source or (served.source if served else MountOptions().source)
         self._take_over = request.take_over
-        self._orphaned = _LEFT_BEHIND - _mounted_elsewhere(request)
+        self._elsewhere = _mounted_elsewhere(request)
 
     def is_ours(self, mount: Mount) -> bool:
         """Tell whether it is of our connection, is called like ours, or is to be taken over."""
@@ -92,12 +93,13 @@ class _Wanted:
         if mount.fs_type != FILE_SYSTEM_TYPE or mount.point == self._mount_point:
             # Whoever copies the host's mount table has its mount too; no container reads it.
             return False
-        return self.is_ours(mount) or (mount.source in self._orphaned and is_place(mount.point))
+        is_orphan = mount.source in _LEFT_BEHIND and mount.device not in self._elsewhere
+        return self.is_ours(mount) or (is_orphan and is_place(mount.point))
 
 
 def _mounted_elsewhere(request: Request) -> set[str]:
-    """Name the file systems of our type that the host has mounted at other places: their binds are theirs."""
-    names = set()
+    """Return the connections that the host has mounted at other places: their binds are not orphans."""
+    devices = set()
     for process in ("self", "1"):
         try:
             content = (request.proc_root / process / "mountinfo").read_bytes()
@@ -105,8 +107,8 @@ def _mounted_elsewhere(request: Request) -> set[str]:
             continue
         lines = (line for line in content.split(b"\n") if _MARK in line)
         mounts = filter(None, map(parse_line, lines))
-        names |= {mount.source for mount in mounts if mount.point != str(request.mount_point)}
-    return names
+        devices |= {mount.device for mount in mounts if mount.point != str(request.mount_point)}
+    return devices
 
 
 def make_plans(
@@ -165,9 +167,9 @@ def _plan_bind(
     request: Request, namespace: Namespace, bind: Bind, states: dict[str, State], verb: Verb
 ) -> Plan:
     state = State.HIDDEN if bind.seen is None else states[bind.seen.device]
-    replaced = {State.DEAD, *((State.OTHER, State.SILENT) if request.take_over else ())}
+    replaced = {State.DEAD, *((State.OTHER, State.UNRESPONSIVE) if request.take_over else ())}
     if request.take_hung:
-        replaced.add(State.SILENT)
+        replaced.add(State.UNRESPONSIVE)
     removed = {*replaced, State.ALIVE} if verb is Verb.DETACH else replaced
     # What is stacked below one that is replaced cannot be asked, being covered; nobody reads it either.
     ids = tuple(mount.mount_id for mount in bind.mounts if states[mount.device] in {*removed, State.HIDDEN})
@@ -177,7 +179,7 @@ def _plan_bind(
         reason = "something else is mounted over it"
     elif state is State.UNEXAMINED:
         reason = f"of more than {_MOST_CONNECTIONS} connections in this container"
-    elif state is State.SILENT and state not in removed:
+    elif state is State.UNRESPONSIVE and state not in removed:
         reason = "its server does not answer"
     elif state in removed and not is_place(bind.target):
         reason = "not below /proc or the CPU directory"
@@ -253,11 +255,11 @@ def _states(worker: Worker, binds: Iterable[tuple[Namespace, Bind]]) -> dict[str
 
 
 def _state(answer: Answer) -> State:
-    if answer.word is Word.SILENT:
-        return State.SILENT
+    if answer.word is Word.UNRESPONSIVE:
+        return State.UNRESPONSIVE
     if answer.word is not Word.DONE:
         return State.HIDDEN
-    return State.DEAD if answer.number in _STALE else State.OTHER
+    return State.DEAD if answer.number in STALE else State.OTHER
 
 
 def make_job(namespace: Namespace, own_peer_groups: tuple[int, ...], orders: Iterable[Order]) -> Job:

@@ -64,7 +64,7 @@ class Word(StrEnum):
     #: The container ended.
     GONE = "gone"
     #: No answer in time: a file system on the way hangs.
-    SILENT = "silent"
+    UNRESPONSIVE = "unresponsive"
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ class State(StrEnum):
     #: A file that another server answers for.
     OTHER = "other"
     #: A file whose server is there and does not answer.
-    SILENT = "silent"
+    UNRESPONSIVE = "unresponsive"
     #: A file that is not seen: something else is mounted over it.
     HIDDEN = "hidden"
     #: Taken away by detach, and not planted since.

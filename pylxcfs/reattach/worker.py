@@ -77,7 +77,9 @@ def _answer_in_time(job: Job, proc_fd: int, tree_fd: int, device: str) -> list[A
         rest = Answer(Word.FAILED, "ended early")
         os.waitpid(child, 0)
     else:
-        rest = Answer(Word.SILENT, f"not done within {_JOB_SECONDS:g} s: a file system on the way may hang")
+        rest = Answer(
+            Word.UNRESPONSIVE, f"not done within {_JOB_SECONDS:g} s: a file system on the way may hang"
+        )
         # It may wait for a hanging server, which not even this ends; then it stays behind.
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, os.WNOHANG)

@@ -259,7 +259,7 @@ def test_fake_file_system(site: Site, make_bound: MakeBound, end: str, unshare: 
             ("dead", True): ("other", "nothing"),
             ("silent", True): ("other", "nothing"),
             ("dead", False): ("dead", "left alone"),
-            ("silent", False): ("silent", "left alone"),
+            ("silent", False): ("unresponsive", "left alone"),
         }
         assert (row.state, row.action) == expected[end, bool(unshare)]
         assert own_mounts(pid, site.fsname).count("/proc/meminfo") == before == 1

@@ -119,8 +119,19 @@ def test_detach_from_a_daemon_that_hangs(site: Site, make_bound: MakeBound) -> N
     """Detach does not ask the server, so works while it hangs."""
     container = make_bound()
     with stopped(site.daemon):
-        report = site.ctl("detach")
-    assert report.of("/proc/meminfo") == ("alive", "detached")
+        done = site.ctl_text("detach")
+    assert re.search(r" /proc/meminfo +unresponsive +detached$", done.stdout, re.MULTILINE)
+    assert f"1 containers, {len(FILES)} binds: {len(FILES)} detached, in " in done.stdout
+    assert total(container) == host_total()
+
+
+def test_detach_from_a_dead_daemon(site: Site, make_bound: MakeBound) -> None:
+    """Binds of a mount whose server is gone are called dead, though the mount is still there."""
+    container = make_bound()
+    site.daemon.kill()
+    done = site.ctl_text("detach")
+    assert re.search(r" /proc/meminfo +dead +detached$", done.stdout, re.MULTILINE)
+    assert f"1 containers, {len(FILES)} binds: {len(FILES)} detached, in " in done.stdout
     assert total(container) == host_total()
 
 

@@ -41,7 +41,7 @@ _PURE_WEBHOOK = tuple(
 )
 _SUBJECTS = (
     *("binds", "cgroups", "daemon", "finding", "kernel"),
-    *("mount", "python", "rivals", "runtimes", "security", "service", "space"),
+    *("mount", "other_mounts", "python", "runtimes", "security", "service", "space", "surroundings"),
 )
 _PURE = (
     "accounting.cpu_ledger",

@@ -17,8 +17,8 @@ from pylxcfs.diagnosis import (
     daemon,
     kernel,
     mount,
+    other_mounts,
     python,
-    rivals,
     runtimes,
     security,
     service,
@@ -29,12 +29,13 @@ from pylxcfs.diagnosis.cgroups import CgroupFacts
 from pylxcfs.diagnosis.finding import Finding, Verdict
 from pylxcfs.diagnosis.kernel import KernelFacts
 from pylxcfs.diagnosis.mount import ConnectionFacts, MountFacts
+from pylxcfs.diagnosis.other_mounts import OtherFacts
 from pylxcfs.diagnosis.python import PythonFacts
-from pylxcfs.diagnosis.rivals import RivalFacts
 from pylxcfs.diagnosis.runtimes import Runtime, RuntimeFacts
 from pylxcfs.diagnosis.security import PrivilegeFacts, SecurityFacts
 from pylxcfs.diagnosis.service import ServiceFacts
 from pylxcfs.diagnosis.space import SpaceFacts
+from pylxcfs.diagnosis.surroundings import Surroundings
 from pylxcfs.linux.mountinfo import Mount
 from pylxcfs.reattach.survey import State
 from pylxcfs.rundir.supervisor_state import Reload, Replacement, Reserve, RunState
@@ -141,7 +142,7 @@ def _with_replacement(seconds_ago: float, why: str) -> RunStatus:
 )
 def test_daemon(status: RunStatus, expected: dict[str, str], words: str) -> None:
     """Who does not run, answer or live long is found; planned replacements are no deaths."""
-    findings = list(daemon.check(status))
+    findings = list(daemon.check(status, Surroundings()))
     assert expected == _verdicts(findings)
     assert words in _words(findings)
 
@@ -170,9 +171,9 @@ def test_daemon(status: RunStatus, expected: dict[str, str], words: str) -> None
     ],
 )
 def test_mount(changes: dict[str, object], expected: dict[str, str], words: str) -> None:
-    """What is not mounted, not ours, dead, silent or unseen is found."""
+    """What is not mounted, not ours, dead, unresponsive or unseen is found."""
     facts = replace(_MOUNTED, **changes)  # type: ignore[arg-type]
-    findings = list(mount.check(facts, _TYPE))
+    findings = list(mount.check(facts, _TYPE, Surroundings()))
     assert expected == {s: v for s, v in _verdicts(findings).items() if s in expected or v != "ok"}
     assert words in _words(findings)
 
@@ -279,14 +280,14 @@ def _bind(name: Name, state: State, target: str = "/proc/stat") -> BindFact:
         ),
         (
             [_bind(_B, State.ALIVE)],
-            State.SILENT,
-            {"silent binds": "fail", "binds": "ok"},
-            "detach gives the kernel's own back until then",
+            State.UNRESPONSIVE,
+            {"unresponsive binds": "fail", "binds": "ok"},
+            "detach gives the kernel's back until then",
         ),
         (
-            [_bind(_A, State.SILENT), _bind(_B, State.DEAD)],
+            [_bind(_A, State.UNRESPONSIVE), _bind(_B, State.DEAD)],
             State.ALIVE,
-            {"silent binds": "fail", "dead binds": "fail", "binds": "ok"},
+            {"unresponsive binds": "fail", "dead binds": "fail", "binds": "ok"},
             "pylxcfsctl reattach --take-over",
         ),
         (
@@ -299,7 +300,7 @@ def _bind(name: Name, state: State, target: str = "/proc/stat") -> BindFact:
     ],
 )
 def test_binds(bound: Sequence[BindFact], state: State, expected: dict[str, str], words: str) -> None:
-    """Containers with dead or silent files are named; what is our mount's is as well as that."""
+    """Containers with dead or unresponsive files are named; what is our mount's is as well as that."""
     findings = list(binds.check(BindFacts(bound, 3, state)))
     assert expected == _verdicts(findings)
     assert words in _words(findings)
@@ -395,7 +396,7 @@ def test_privileges(capabilities: int | None, hidepid: str, expected: dict[str, 
 )
 def test_service(facts: ServiceFacts, expected: dict[str, str], words: str) -> None:
     """Who keeps the connection is told, or what is missing for that."""
-    findings = list(service.check(facts))
+    findings = list(service.check(facts, Surroundings()))
     assert expected == _verdicts(findings)
     assert words in _words(findings)
 
@@ -416,14 +417,14 @@ def test_kernel(release: str, tried: dict[str, bool], expected: dict[str, str]) 
     assert {"kernel": "ok", **{f"kernel {name}": verdict for name, verdict in expected.items()}} == found
 
 
-def test_rivals() -> None:
+def test_other_lxcfs_mounts() -> None:
     """Lxcfs and other mounts of that type are warned of, each with what to do."""
-    assert {"rivals": "ok"} == _verdicts(rivals.check(RivalFacts()))
-    lxcfs = list(rivals.check(RivalFacts([4, 5], [("/var/lib/lxcfs", "lxcfs")])))
-    assert {"rivals": "warn"} == _verdicts(lxcfs)
+    assert {"other lxcfs mounts": "ok"} == _verdicts(other_mounts.check(OtherFacts()))
+    lxcfs = list(other_mounts.check(OtherFacts([4, 5], [("/var/lib/lxcfs", "lxcfs")])))
+    assert {"other lxcfs mounts": "warn"} == _verdicts(lxcfs)
     assert "lxcfs runs (pid 4, 5); mounted besides ours: lxcfs on /var/lib/lxcfs" == lxcfs[0].found
-    assert "disable --now lxcfs" in lxcfs[0].advice
-    assert "another pylxcfs" in _words(rivals.check(RivalFacts([], [("/mnt", "pylxcfs")])))
+    assert "pylxcfsctl replace-lxcfs" in lxcfs[0].advice
+    assert "another pylxcfs" in _words(other_mounts.check(OtherFacts([], [("/mnt", "pylxcfs")])))
 
 
 @pytest.mark.parametrize(
@@ -502,3 +503,29 @@ def test_room_in_the_runtime_directory() -> None:
     _, ledgers, reads = space.check(SpaceFacts("/run", 0, 1 << 30), lost)
     assert "of 3 containers have no room" in ledgers.found
     assert "4 reads in pieces" in reads.found
+
+
+@pytest.mark.parametrize(
+    "where,never",
+    [
+        (Surroundings(has_systemd=False), ("systemctl", "docker", "pod")),
+        (Surroundings(has_systemd=False, in_container=True), ("systemctl", "pylxcfs MOUNTPOINT")),
+        (
+            Surroundings(has_systemd=True, in_container=True),
+            ("systemctl", "pylxcfs MOUNTPOINT", "pylxcfs.service"),
+        ),
+    ],
+)
+def test_advice_that_can_be_followed(where: Surroundings, never: tuple[str, ...]) -> None:
+    """Nobody is told to use systemd where there is none, or to start in a container what the container is."""
+    hung = replace(_RUNNING, server=replace(_RUNNING.server or ServerStatus(), unresponsive_seconds=5.0))
+    statuses = (RunStatus(Path("/run"), _NOW), hung, _SILENT)
+    states = (None, errno.ENOTCONN)
+    mounts = [replace(_MOUNTED, answer=answer) for answer in states] + [replace(_MOUNTED, mount=None)]
+    findings = [
+        *(finding for status in statuses for finding in daemon.check(status, where)),
+        *(finding for facts in mounts for finding in mount.check(facts, _TYPE, where)),
+        *service.check(ServiceFacts(where.has_systemd), where),
+    ]
+    advice = " ".join(finding.advice for finding in findings if finding.subject != "propagation")
+    assert [] == [word for word in never if word in advice.replace("pylxcfsctl", "")]

@@ -291,7 +291,7 @@ def test_table() -> None:
         (State.DEAD, Action.ATTACHED, "/proc/stat", False),
         (State.DEAD, Action.LEFT, "/proc/stat", True),
         (State.DEAD, Action.LEFT, "/opt/stat", False),
-        (State.SILENT, Action.LEFT, "/proc/stat", True),
+        (State.UNRESPONSIVE, Action.LEFT, "/proc/stat", True),
         (State.HIDDEN, Action.LEFT, "/proc/stat", False),
         (State.NONE, Action.FAILED, "/proc/stat", True),
         (State.DEAD, Action.GONE, "/proc/stat", False),
