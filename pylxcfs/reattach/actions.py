@@ -97,7 +97,7 @@ def _run(
         found, chosen, plans = make_plans(request, worker, served, verb)
         detached = kept.load()
         if verb is Verb.ATTACH:
-            plans += plan_absent(chosen, plans, detached, files)
+            plans += plan_absent(found, chosen, plans, detached, files)
         if request.dry_run:
             return [_foresee(plan) for plan in plans]
         answers = _carry_out(worker, plans, found)

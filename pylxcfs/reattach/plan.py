@@ -11,13 +11,16 @@ from pylxcfs.containers.lookup import Lookup
 from pylxcfs.fuse.mount_options import MountOptions
 from pylxcfs.fuse.mounting import FILE_SYSTEM_TYPE
 from pylxcfs.linux.mountinfo import Mount, parse_line
+from pylxcfs.procfiles.binds import bindable
+from pylxcfs.procfiles.table import VIRTUAL_FILES
 from pylxcfs.reattach.detached import Detached
 from pylxcfs.reattach.namespaces import MountTable, Namespace, each_namespace
 from pylxcfs.reattach.protocol import LONGEST_TABLE, Answer, Job, Order, Verb, Word, is_place
 from pylxcfs.reattach.reach import Reach
-from pylxcfs.reattach.survey import MOST_PLACES, Bind, State, find_binds
+from pylxcfs.reattach.survey import MOST_PLACES, Bind, State, find_binds, find_fallbacks
 from pylxcfs.reattach.worker_client import Worker
 
+_FILES: Final = bindable(file.path for file in VIRTUAL_FILES)
 #: What lxcfs, and a pylxcfs without ``-o fsname``, call their file system. A bind does not tell of which
 #: mount point it is, so others' names are theirs: another pylxcfs with another name looks after its own.
 _LEFT_BEHIND: Final = frozenset({"lxcfs", MountOptions().source})
@@ -67,6 +70,8 @@ class Survey:
 
     namespaces: list[Namespace] = field(default_factory=list)
     binds: list[tuple[Namespace, Bind]] = field(default_factory=list)
+    #: Our files that the kernel's own are bound in the place of.
+    fallbacks: list[tuple[Namespace, str]] = field(default_factory=list)
     #: What is beyond the bounds, and why.
     left_over: list[tuple[Namespace, str]] = field(default_factory=list)
     reach: Reach = field(default_factory=Reach)
@@ -147,6 +152,7 @@ def _look(survey: Survey, wanted: _Wanted, namespace: Namespace, table: MountTab
         return
     if not table.is_whole:
         survey.left_over.append((namespace, f"its mount table is longer than {LONGEST_TABLE >> 20} MiB"))
+    survey.fallbacks.extend((namespace, file) for file in find_fallbacks(table.content, _FILES))
     if _MARK not in table.content:
         return
     binds, more = find_binds(table.content, mark=_MARK, is_wanted=wanted)
@@ -191,9 +197,13 @@ def _plan_bind(
 
 
 def plan_absent(
-    chosen: Sequence[Namespace], plans: Sequence[Plan], detached: set[Detached], files: Sequence[str]
+    found: Survey,
+    chosen: Sequence[Namespace],
+    plans: Sequence[Plan],
+    detached: set[Detached],
+    files: Sequence[str],
 ) -> list[Plan]:
-    """Plan for what is not bound: what was detached, and `files` in the oldest namespace of a container."""
+    """Plan for what is not bound: detached, the kernel's in its place, `files` in the oldest namespace."""
     there = {(plan.namespace.inode, plan.target) for plan in plans}
     by_identity = {(namespace.inode, namespace.start_ticks): namespace for namespace in chosen}
     absent: dict[tuple[int, str], Plan] = {}
@@ -202,6 +212,12 @@ def plan_absent(
         if namespace is not None:
             order = Order(Verb.ATTACH, entry.target, entry.file)
             absent[namespace.inode, entry.target] = Plan(namespace, entry.target, State.MISSING, order)
+    meant = {namespace.inode for namespace in chosen}
+    for namespace, file in found.fallbacks:
+        if namespace.inode in meant:
+            order = Order(Verb.ATTACH, f"/{file}", file)
+            plan = Plan(namespace, order.target, State.FALLBACK, order)
+            absent.setdefault((namespace.inode, order.target), plan)
     if files:
         oldest = min(chosen, key=lambda namespace: namespace.start_ticks)
         for file in files:

@@ -1,21 +1,24 @@
 """Which binds a container has, whether they are seen, and whom a change would reach. Pure."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from pylxcfs.linux.mountinfo import Mount, parse_line
-from pylxcfs.reattach.protocol import LONGEST_PLACE, is_place
+from pylxcfs.linux.mountinfo import Mount, parse_line, split_line
+from pylxcfs.reattach.protocol import KERNEL_MOUNTS, LONGEST_PLACE, is_place
 
 #: How many places one container may have examined and changed. Runtimes bind a dozen; a container that may
 #: mount can make a hundred thousand (fs.mount-max).
 MOST_PLACES: Final = 64
 #: How mountinfo marks what has lost its name in its file system; a dead server's names all do in time.
+_PROCFS: Final = b" - proc "
+_SYSFS: Final = b" - sysfs "
 _DELETED: Final = "//deleted"
 #: The first words of a line of mountinfo.
 _ID: Final = 0
 _PARENT: Final = 1
+_ROOT: Final = 3
 _POINT: Final = 4
 _WORDS: Final = 5
 
@@ -37,6 +40,8 @@ class State(StrEnum):
     MISSING = "missing"
     #: The kernel's own file.
     NONE = "none"
+    #: The kernel's own file, bound upon itself: what a container is started with while nobody serves.
+    FALLBACK = "fallback"
     #: Beyond what is done for one container.
     UNEXAMINED = "unexamined"
 
@@ -73,6 +78,25 @@ def find_binds(
     walk = _Walk(lines, chosen)
     binds = [_bind(places[point], walk.end(point)) for point in chosen]
     return binds, len(places) - len(binds)
+
+
+def find_fallbacks(table: bytes, files: Iterable[str]) -> list[str]:
+    """Return which of `files` (like ``proc/meminfo``) are bound upon themselves, from procfs or sysfs.
+
+    A runtime does that whose source of the bind was a symbolic link to the kernel's own file.
+    """
+    found = []
+    wanted = {f"/{file}".encode(): file for file in files}
+    for line in table.split(b"\n"):
+        if _PROCFS not in line and _SYSFS not in line:
+            continue
+        words = split_line(line)
+        if words is None or words[0][_POINT] not in wanted:
+            continue
+        mounted_at = KERNEL_MOUNTS.get(words[1][0].decode(errors="replace"))
+        if mounted_at is not None and words[0][_POINT] == mounted_at.encode() + words[0][_ROOT]:
+            found.append(wanted.pop(words[0][_POINT]))
+    return found
 
 
 def _bind(here: Sequence[Mount], end: int) -> Bind:

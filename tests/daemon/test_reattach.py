@@ -167,6 +167,23 @@ def test_retrofit(site: Site, make_bound: MakeBound) -> None:
     assert container.run("cat", f"{CPU}/online") == f"{LAST_CPU}\n"
 
 
+def test_started_while_nobody_served(site: Site, make_bound: MakeBound) -> None:
+    """A container that has the kernel's own files bound in the place of ours is given ours."""
+    container = make_bound(Limits(memory=50 * MIB, cpus="0"), files=())
+    container.run("mount", "--bind", "/proc/meminfo", "/proc/meminfo")
+    container.run("mount", "--bind", CPU, CPU)
+    report = site.ctl("reattach")
+    of_it = {(row.file, row.state, row.action) for row in report.rows if row.pid == container.init_pid}
+    assert {("/proc/meminfo", "fallback", "attached"), (CPU, "fallback", "attached")} == of_it
+    assert total(container) == 50 * 1024
+    assert container.run("cat", f"{CPU}/online") == "0\n"
+    again = site.ctl("reattach")
+    assert {("alive", "nothing")} == again.actions({container.init_pid})
+    report = site.ctl("detach", "--container", container.group.name)
+    assert ("alive", "detached") == report.of("/proc/meminfo")
+    assert total(container) == host_total()
+
+
 def test_nothing_is_retrofitted_unasked(site: Site, make_bound: MakeBound) -> None:
     """Without --container, a container that never had our files gets none."""
     container = make_bound(files=("meminfo",))

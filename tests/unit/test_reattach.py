@@ -29,7 +29,7 @@ from pylxcfs.reattach.protocol import (
     load_jobs,
 )
 from pylxcfs.reattach.reach import Reach
-from pylxcfs.reattach.survey import Bind, State, find_binds
+from pylxcfs.reattach.survey import Bind, State, find_binds, find_fallbacks
 from pylxcfs.reattach.worker_client import Worker
 
 MARK = b" - fuse.lxcfs "
@@ -300,3 +300,16 @@ def test_table() -> None:
 def test_trouble(state: State, action: Action, target: str, expected: bool) -> None:  # noqa: FBT001 - a table
     """The exit status tells of failures, and of files that readers still get errors from."""
     assert outcome(state, action, target).is_trouble is expected
+
+
+def test_the_kernels_own_files_in_place_of_ours() -> None:
+    """A file that is bound upon itself is what a container has that was started while nobody served."""
+    table = CONTAINER + (
+        b"120 101 0:51 /swaps /proc/swaps ro - proc proc rw\n"
+        b"121 101 0:51 /swaps /proc/uptime ro - proc proc rw\n"
+        b"122 101 0:51 /irq /proc/irq ro - proc proc rw\n"
+        b"123 102 0:52 /devices/system/cpu /sys/devices/system/cpu ro - sysfs sysfs rw\n"
+        b"124 102 0:53 /stat /proc/stat ro - tmpfs proc rw\n"
+    )
+    cpu = "sys/devices/system/cpu"
+    assert ["proc/swaps", cpu] == find_fallbacks(table, ["proc/swaps", "proc/uptime", "proc/stat", cpu])
