@@ -19,6 +19,7 @@ _LONGEST: Final = 1 << 20
 def listen(directory: Path) -> socket.socket:
     """Take the place of whoever listens in `directory`; raises OSError."""
     directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+    _remove_left(directory)
     name = f"{_NAME}.{os.getpid()}"
     listening = socket.socket(socket.AF_UNIX)
     try:
@@ -31,6 +32,7 @@ def listen(directory: Path) -> socket.socket:
         (directory / name).replace(directory / _NAME)
     except BaseException:
         listening.close()
+        _remove(directory, name)
         raise
     return listening
 
@@ -51,6 +53,14 @@ def ask(directory: Path, seconds: float) -> bytes:
 def remove(directory: Path) -> None:
     """Remove what a server has left."""
     _remove(directory, _NAME)
+
+
+def _remove_left(directory: Path) -> None:
+    """Remove what servers have left that died before they had taken the place."""
+    for path in directory.glob(f"{_NAME}.*"):
+        number = path.name.rpartition(".")[2]
+        if number.isdigit() and not Path("/proc", number).exists():
+            _remove(directory, path.name)
 
 
 def _remove(directory: Path, name: str) -> None:

@@ -1,6 +1,7 @@
 """The socket by which a server tells of itself."""
 
 import contextlib
+import errno
 import os
 import socket
 import stat
@@ -51,6 +52,21 @@ def test_the_next_server_takes_the_place(tmp_path: Path) -> None:
     with status_socket.listen(tmp_path), status_socket.listen(tmp_path) as second:
         assert b"second" == _ask(tmp_path, second, b"second")
         assert 1 == len(list(tmp_path.iterdir()))
+
+
+def test_nothing_is_left_after_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A socket that could not take the place is removed, and one of a server that died before it did."""
+
+    def fail(*_arguments: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    (tmp_path / "status.socket.99999999").touch()
+    (tmp_path / f"status.socket.{os.getppid()}").touch()
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", fail)
+        with pytest.raises(OSError, match="No space left"):
+            status_socket.listen(tmp_path)
+    assert [f"status.socket.{os.getppid()}"] == os.listdir(tmp_path)
 
 
 def test_deep_directory(tmp_path: Path) -> None:
