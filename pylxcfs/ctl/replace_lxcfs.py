@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _replace(mount_point: Path, runtime_dir: Path) -> Iterator[str]:
     """Go through the steps; yield what each has done."""
     # Late: -h should not wait for it.
-    from pylxcfs.fuse.connection import find_mount  # noqa: PLC0415
+    from pylxcfs.fuse.mounting import find_mount  # noqa: PLC0415
 
     mount = find_mount(mount_point)
     if mount is None:
@@ -90,7 +90,8 @@ def _detach(mount_point: Path, runtime_dir: Path) -> str:
 
 def _stop(mount_point: Path, device: str) -> str:
     """End lxcfs, and wait until its mount is gone; raises StartupError."""
-    from pylxcfs.fuse.connection import ask, find_mount  # noqa: PLC0415
+    from pylxcfs.fuse.mounting import find_mount  # noqa: PLC0415
+    from pylxcfs.fuse.probe import ask  # noqa: PLC0415
     from pylxcfs.supervision.systemd import unit_of  # noqa: PLC0415
 
     servers = _servers(mount_point)

@@ -11,7 +11,7 @@ import logging
 import os
 import stat
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Hashable
 from functools import wraps
 from typing import Concatenate, Final, NoReturn, ParamSpec, Protocol, TypeVar
 
@@ -198,7 +198,7 @@ class Operations(pyfuse3.Operations):
         opened = self._files.get(handle) or self._go_on(handle, off)
         content = opened.read(off, size)
         if opened.unkept is not None:
-            self._passes.keep(handle, opened.unkept, getattr(opened, "container", None))
+            self._passes.keep(handle, opened.unkept, _owner_of(opened))
         return content
 
     @_answering
@@ -226,7 +226,8 @@ class Operations(pyfuse3.Operations):
     def release(self, fh: int) -> None:
         """Close a file."""
         handle = Handle(fh)
-        self._passes.drop(handle, foreign=not self._files.remove(handle))
+        self._files.remove(handle)
+        self._passes.drop(handle)
         if self._triggers is not None:
             self._triggers.remove(handle)
 
@@ -359,7 +360,7 @@ class Operations(pyfuse3.Operations):
         header = self._asker.header
         opened = self._open_for(self._node(header.node), header.pid)
         if isinstance(opened, OpenFile):
-            begun = self._passes.take(handle) if offset else None
+            begun = self._passes.take(handle, _owner_of(opened)) if offset else None
             if begun is None and offset >= length_of(handle) > 0:
                 # Not kept, so its reader has had everything and asks whether there is more.
                 begun = b""
@@ -401,3 +402,8 @@ class Operations(pyfuse3.Operations):
 
     def _no_new_name(self, directory: int, in_sysfs: int = errno.EPERM) -> FUSEError:
         return FUSEError(in_sysfs if self._node(directory).in_sysfs else errno.ENOENT)
+
+
+def _owner_of(opened: Readable) -> Hashable:
+    """Return what shares the room for half-read files: a container; all others together."""
+    return opened.container.key if isinstance(opened, OpenFile) and opened.container is not None else None

@@ -47,17 +47,16 @@ class Passes:
         """How many reads in pieces would not survive their server, since it began."""
         return self._kept.lost
 
-    def keep(self, handle: Handle, content: bytes, owner: Hashable = None) -> None:
+    def keep(self, handle: Handle, content: bytes, owner: Hashable) -> None:
         """Replace what is kept for `handle` of a container; without room, only consistency is lost."""
         self._kept.keep(handle, content, owner)
 
-    def take(self, handle: Handle, owner: Hashable = None) -> bytes | None:
+    def take(self, handle: Handle, owner: Hashable) -> bytes | None:
         """Return what an earlier server has kept for `handle`, and keep it from now on ourselves."""
         return self._kept.take(handle, owner)
 
-    def drop(self, handle: Handle, *, foreign: bool = False) -> None:
-        """Forget what is kept for `handle`, which was closed; `foreign` if an earlier server gave it."""
-        del foreign
+    def drop(self, handle: Handle) -> None:
+        """Forget what is kept for `handle`, which was closed."""
         self._kept.drop(handle)
 
     def clear(self) -> None:

@@ -45,6 +45,11 @@ class Serving:
         """How many files are open that this server has opened or gone on with."""
         return self._operations.open_files
 
+    @property
+    def lost_reads(self) -> int:
+        """How many reads in pieces would not survive this server."""
+        return self._passes.lost
+
     def begin_anew(self) -> None:
         """Forget what earlier servers have left: the mount is new."""
         self._passes.clear()

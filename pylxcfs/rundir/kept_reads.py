@@ -14,7 +14,7 @@ from collections.abc import Hashable
 from pathlib import Path
 from typing import Final
 
-from pylxcfs.rundir.files import replace_file
+from pylxcfs.rundir.files import read_file, replace_file
 
 _log = logging.getLogger(__name__)
 #: Of all files together, in whole blocks: room for 500 readers in the middle of a file.
@@ -82,7 +82,7 @@ class KeptReads:
         if handle not in self._owners:
             return None
         try:
-            content = self._path(handle).read_bytes()
+            content = read_file(self._path(handle), self._budget)
         except OSError:
             return None
         size = self._forget(handle)
@@ -111,7 +111,8 @@ class KeptReads:
             for entry in entries:
                 handle = _handle_of(entry.name)
                 size = entry.stat(follow_symlinks=False).st_blocks * 512
-                if handle is None or self._held + size > self._budget:
+                is_file = entry.is_file(follow_symlinks=False)
+                if handle is None or not is_file or self._held + size > self._budget:
                     self._remove(Path(entry.path))
                 else:
                     self._note(handle, size, None)

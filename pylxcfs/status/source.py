@@ -32,6 +32,10 @@ class Serving(Protocol):
     def open_files(self) -> int:
         """How many files are open."""
 
+    @property
+    def lost_reads(self) -> int:
+        """How many reads in pieces would not survive this server."""
+
 
 class StatusSource:
     """Looks at a server from another thread than the one that serves; what it sees may be a request old."""
@@ -63,6 +67,7 @@ class StatusSource:
             unresponsive_seconds=0.0 if waiting <= 1 else waiting * ALIVE_SECONDS,
             containers=self._engine.resolver.known,
             open_files=self._serving.open_files,
+            lost_reads=self._serving.lost_reads,
             requests={Opcode(opcode).name: count for opcode, count in requests if count},
             files=self._files(),
             fallbacks=tuple(

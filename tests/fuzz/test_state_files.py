@@ -137,7 +137,7 @@ def test_passes(tmp_path: Path, make: Callable[[Path], None]) -> None:
     (tmp_path / "passes").mkdir()
     for name in (f"{7:016x}", f"{7:016x}.new"):
         make(tmp_path / "passes" / name)
-    passes.keep(Handle(7), b"content")
-    assert passes.take(Handle(7)) in (b"content", None)
-    passes.drop(Handle(7), foreign=True)
+    passes.keep(Handle(7), b"content", None)
+    assert passes.take(Handle(7), None) in (b"content", None)
+    passes.drop(Handle(7))
     assert (tmp_path / "victim").read_bytes() == b"secret"
