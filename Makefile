@@ -1,5 +1,6 @@
 # make run    install what running needs, mount, serve in the foreground
 # make test   install what tests need, run all tests (PYTEST='-k meminfo -x' to choose)
+# make soak   what is only there to be long, at full length: a million reads, 50 deaths (docs/reliability.md)
 # make check  ruff and mypy
 # make fuzz   the fuzz tests with other bytes each time, and fifty times as many (some twenty minutes)
 # make mutants  change the code in 200 places, and print what no unit test notices (MUTANTS='--seed 2')
@@ -20,7 +21,7 @@ TEST_PACKAGES := $(RUN_PACKAGES) ca-certificates docker.io podman crun lxc uidma
 # Tests start the daemon hundreds of times; it need not be compiled each time.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test check fuzz mutants bench fuse run-packages test-packages
+.PHONY: run test soak check fuzz mutants bench fuse run-packages test-packages
 
 run: fuse $(VENV)/installed-run
 	@mkdir -p $(MOUNT_POINT)
@@ -32,6 +33,9 @@ run: fuse $(VENV)/installed-run
 
 test: test-packages $(VENV)/installed-test
 	$(BIN)/pytest $(PYTEST)
+
+soak: test-packages $(VENV)/installed-test
+	PYLXCFS_SOAK=yes $(BIN)/pytest tests/load/test_soak.py tests/load/test_replacement.py tests/guests/test_old_kernel.py $(PYTEST)
 
 check: $(VENV)/installed-test
 	$(BIN)/ruff check .

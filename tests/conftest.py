@@ -24,7 +24,7 @@ from tests.support.readings import meminfo
 from tests.support.session import Session
 from tests.support.swap import swap_file
 
-pytest_plugins = ("tests.support.requirements", "tests.support.parts")
+pytest_plugins = ("tests.support.requirements", "tests.support.parts", "tests.support.guests")
 
 # A busy machine is slow, which is no property of the code.
 hypothesis.settings.register_profile("pylxcfs", deadline=None)

@@ -12,18 +12,22 @@ from tests.compat.comparison import compare
 from tests.compat.configurations import V1, V2, configurations
 from tests.compat.laboratory import laboratory
 from tests.compat.rows import ROWS
-from tests.support.guest import run_in_guest
+from tests.support.guest import Guest
+from tests.support.guests import Guests
 from tests.support.session import Session
 from tests.support.swap import swap_file
 
 pytestmark = pytest.mark.needs("lxcfs", "swap", "two-cpus")
 
 RANDOM = 24
+_GUEST = Guest(Path(__file__).with_name("differential_guest.py"))
 
 Facts = dict[str, Any]
 
 
-@pytest.fixture(scope="module", params=[V1, pytest.param(V2, marks=pytest.mark.needs("uml"))])
+@pytest.fixture(
+    scope="module", params=[V1, pytest.param(V2, marks=[pytest.mark.needs("uml"), pytest.mark.guest(_GUEST)])]
+)
 def layout(request: pytest.FixtureRequest) -> str:
     """Name the cgroup version."""
     name: str = request.param
@@ -35,13 +39,11 @@ def report(
     layout: str,
     machine: Session,
     new_directory: Callable[[str], Path],
-    tmp_path_factory: pytest.TempPathFactory,
+    guests: Guests,
 ) -> Facts:
     """Compare on this machine's cgroup v1, or in a machine with cgroup v2."""
     if layout == V2:
-        text = run_in_guest(
-            tmp_path_factory.mktemp("guest"), Path(__file__).with_name("differential_guest.py")
-        )
+        text = guests.output(_GUEST)
     else:
         directory = new_directory("differential")
         with swap_file(directory / "swap"), laboratory(V1, machine.token, directory) as here:

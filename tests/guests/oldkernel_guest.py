@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.inside import MOUNT, start_daemon, stop_daemon
+from tests.support.lengths import at_length
 
 READERS = 4
-DEATHS = 15
-REPLACEMENTS = 8
+DEATHS = at_length(15, 6)
+REPLACEMENTS = at_length(8, 4)
 _STATE = Path("/run/pylxcfs/supervisor.json")
 _STOP = Path("/run/stop")
 _READ = ("meminfo", "stat", "uptime", "cpuinfo")

@@ -7,19 +7,19 @@ from typing import Any
 import pytest
 
 from tests.guests.oldkernel_guest import DEATHS, READERS, REPLACEMENTS
-from tests.support.guest import run_in_guest
+from tests.support.guest import Guest
+from tests.support.guests import Guests
 
-pytestmark = pytest.mark.needs("uml")
+_GUEST = Guest(Path(__file__).with_name("oldkernel_guest.py"))
+pytestmark = [pytest.mark.needs("uml"), pytest.mark.guest(_GUEST)]
 
-HERE = Path(__file__).parent
 Facts = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def facts(tmp_path_factory: pytest.TempPathFactory) -> Facts:
+def facts(guests: Guests) -> Facts:
     """Return what was seen there."""
-    state = tmp_path_factory.mktemp("old-kernel")
-    found: Facts = json.loads(run_in_guest(state, HERE / "oldkernel_guest.py"))
+    found: Facts = json.loads(guests.output(_GUEST))
     assert tuple(map(int, found["release"].split(".")[:2])) < (6, 9)
     return found
 

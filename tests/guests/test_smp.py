@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
-from tests.support.guest import QEMU, run_in_guest
+from tests.support.guest import QEMU, Guest
+from tests.support.guests import Guests
 from tests.support.readings import cpuinfo_cpus, meminfo, stat_cpus, swaps, uptime
 
-pytestmark = pytest.mark.needs("qemu", "dockerd")
+_GUEST = Guest(Path(__file__).with_name("smp_guest.py"), machine=QEMU)
+pytestmark = [pytest.mark.needs("qemu", "dockerd"), pytest.mark.guest(_GUEST)]
 
 KIB = 1024
 #: Statistics are exact to the kernel's per-CPU batches.
@@ -23,10 +25,9 @@ Facts = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def facts(tmp_path_factory: pytest.TempPathFactory) -> Facts:
+def facts(guests: Guests) -> Facts:
     """Return what was seen in one boot."""
-    program = Path(__file__).with_name("smp_guest.py")
-    seen: Facts = json.loads(run_in_guest(tmp_path_factory.mktemp("smp"), program, machine=QEMU))
+    seen: Facts = json.loads(guests.output(_GUEST))
     return seen
 
 

@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 
-from tests.support.guest import run_in_guest
+from tests.support.guest import Guest
+from tests.support.guests import Guests
 from tests.support.invariants import check_meminfo
 
-pytestmark = pytest.mark.needs("uml")
+_UNIFIED = Guest(Path(__file__).with_name("v2_guest.py"))
+_MIXED = Guest(Path(__file__).with_name("v2_guest.py"), ("mixed",))
+pytestmark = [pytest.mark.needs("uml"), pytest.mark.guest(_UNIFIED), pytest.mark.guest(_MIXED)]
 
-HERE = Path(__file__).parent
 KIB = 1024
 #: Statistics are exact to the kernel's per-CPU batches, and reading them takes memory too.
 BATCH_KIB = 256
@@ -20,22 +22,18 @@ BATCH_KIB = 256
 Facts = dict[str, Any]
 
 
-def _run(state: Path, *arguments: str) -> Facts:
-    """Return what the guest found out."""
-    facts: Facts = json.loads(run_in_guest(state, HERE / "v2_guest.py", *arguments))
+@pytest.fixture(scope="module")
+def unified(guests: Guests) -> Facts:
+    """Return what was seen on cgroup v2 alone."""
+    facts: Facts = json.loads(guests.output(_UNIFIED))
     return facts
 
 
 @pytest.fixture(scope="module")
-def unified(tmp_path_factory: pytest.TempPathFactory) -> Facts:
-    """Return what was seen on cgroup v2 alone."""
-    return _run(tmp_path_factory.mktemp("unified"))
-
-
-@pytest.fixture(scope="module")
-def mixed(tmp_path_factory: pytest.TempPathFactory) -> Facts:
+def mixed(guests: Guests) -> Facts:
     """Return what was seen with the CPU controllers on v1 and the others on v2."""
-    return _run(tmp_path_factory.mktemp("mixed"), "mixed")
+    facts: Facts = json.loads(guests.output(_MIXED))
+    return facts
 
 
 def amounts(meminfo: str) -> dict[str, int]:

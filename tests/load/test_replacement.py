@@ -17,6 +17,7 @@ import pytest
 from tests.support.cgroups import MIB, Limits
 from tests.support.container import Container
 from tests.support.daemon import Daemon
+from tests.support.lengths import at_length
 from tests.support.reader import reader
 from tests.support.waiting import wait_for
 
@@ -24,8 +25,8 @@ pytestmark = pytest.mark.needs("resend")
 
 StartDaemon = Callable[..., Daemon]
 
-_KILLS: Final = 50
-_REPLACEMENTS: Final = 20
+_KILLS: Final = at_length(50, 20)
+_REPLACEMENTS: Final = at_length(20, 8)
 
 
 def _wait_for_next(daemon: Daemon, generation: int) -> dict[str, Any]:

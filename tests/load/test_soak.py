@@ -17,12 +17,13 @@ from tests.support import births, reads
 from tests.support.cgroups import MIB, Limits
 from tests.support.container import Container
 from tests.support.daemon import Daemon
+from tests.support.lengths import at_length
 from tests.support.session import Session
 from tests.support.waiting import wait_for
 
 READERS: Final = 4
-READS: Final = 1_000_000
-BIRTHS: Final = 2_000
+READS: Final = at_length(1_000_000, 200_000)
+BIRTHS: Final = at_length(2_000, 400)
 #: Of all, before anything is measured: caches and allocators have to be in their usual state.
 _WARM_UP: Final = 0.5
 #: What Python's allocator may need for its own bookkeeping; a leak of 20 bytes per read were as much again.

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -25,21 +26,47 @@ def covered_paths() -> list[str]:
     return [path for path in sorted(needed) if path.startswith(_COVERED)]
 
 
-def run_in_guest(state: Path, program: Path, *arguments: str, machine: Sequence[str] = UML) -> str:
-    """Boot, run a Python program with swap and an empty disk, and return what it printed."""
+@dataclass(frozen=True, slots=True)
+class Guest:
+    """A machine that is booted for one Python program, with swap and an empty disk."""
+
+    program: Path
+    arguments: tuple[str, ...] = ()
+    #: The testbed, and its options.
+    machine: tuple[str, ...] = UML
+
+    @property
+    def name(self) -> str:
+        """What to call it in a table."""
+        return " ".join([self.program.stem.removesuffix("_guest"), *self.arguments])
+
+
+def guest_command(guest: Guest) -> list[str]:
+    """Spell the command that boots, prints what the program prints, and ends with its status."""
     binds = [word for path in covered_paths() for word in ("-b", path)]
-    testbed, *options = machine
-    result = subprocess.run(
-        [
-            *(str(REPOSITORY / "tests/support/testbed" / testbed), *options, "-t", str(_TIME_LIMIT_SECONDS)),
-            *(*binds, "--", sys.executable, str(program), *arguments),
-        ],
-        env=os.environ
-        | {"PYTHONPATH": str(REPOSITORY), "PYTHONDONTWRITEBYTECODE": "1"}
-        | {"TESTBED_STATE": str(state), "TESTBED_CACHE": str(cache_directory())},
-        capture_output=True,
-        text=True,
-        check=False,
+    testbed, *options = guest.machine
+    return [
+        *(str(REPOSITORY / "tests/support/testbed" / testbed), *options, "-t", str(_TIME_LIMIT_SECONDS)),
+        *(*binds, "--", sys.executable, str(guest.program), *guest.arguments),
+    ]
+
+
+def guest_environment(state: Path) -> dict[str, str]:
+    """Return the environment of that command, whose files are to be in `state`."""
+    return {
+        **os.environ,
+        "PYTHONPATH": str(REPOSITORY),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "TESTBED_STATE": str(state),
+        "TESTBED_CACHE": str(cache_directory()),
+    }
+
+
+def run_in_guest(state: Path, program: Path, *arguments: str, machine: Sequence[str] = UML) -> str:
+    """Boot, run a Python program and return what it printed (tests: tests.support.guests)."""
+    guest = Guest(program, arguments, tuple(machine))
+    done = subprocess.run(
+        guest_command(guest), env=guest_environment(state), capture_output=True, text=True, check=False
     )
-    assert 0 == result.returncode, result.stderr
-    return result.stdout
+    assert 0 == done.returncode, done.stderr
+    return done.stdout
