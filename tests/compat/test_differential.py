@@ -25,9 +25,7 @@ _GUEST = Guest(Path(__file__).with_name("differential_guest.py"))
 Facts = dict[str, Any]
 
 
-@pytest.fixture(
-    scope="module", params=[V1, pytest.param(V2, marks=[pytest.mark.needs("uml"), pytest.mark.guest(_GUEST)])]
-)
+@pytest.fixture(scope="module", params=[V1, pytest.param(V2, marks=pytest.mark.guest(_GUEST))])
 def layout(request: pytest.FixtureRequest) -> str:
     """Name the cgroup version."""
     name: str = request.param

@@ -26,6 +26,8 @@ from pylxcfs.fuse.partial_reads import Passes
 from pylxcfs.fuse.tree import Tree
 from tests.support.waiting import wait_for
 
+pytestmark = pytest.mark.usefixtures("machine")
+
 NewDirectory = Callable[[str], Path]
 
 

@@ -5,17 +5,22 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.guest import UML, run_in_guest
+from tests.support.guest import UML, Guest
+from tests.support.guests import Guests
+
+_PROGRAM = Path(__file__).with_name("identity_guest.py")
+_GUESTS = {layout: Guest(_PROGRAM, machine=(*UML, "-c", layout)) for layout in ("v2", "hybrid")}
 
 Facts = dict[str, list[int]]
 
 
-@pytest.fixture(scope="module", params=["v2", "hybrid"])
-def facts(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Facts:
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(layout, marks=pytest.mark.guest(guest)) for layout, guest in _GUESTS.items()],
+)
+def facts(request: pytest.FixtureRequest, guests: Guests) -> Facts:
     """Return the MiB that everybody saw."""
-    program = Path(__file__).parent / "identity_guest.py"
-    machine = (*UML, "-c", request.param)
-    seen: Facts = json.loads(run_in_guest(tmp_path_factory.mktemp("identity"), program, machine=machine))
+    seen: Facts = json.loads(guests.output(_GUESTS[request.param]))
     return seen
 
 

@@ -11,7 +11,7 @@ from tests.support.guest import Guest
 from tests.support.guests import Guests
 
 _GUEST = Guest(Path(__file__).with_name("oldkernel_guest.py"))
-pytestmark = [pytest.mark.needs("uml"), pytest.mark.guest(_GUEST)]
+pytestmark = pytest.mark.guest(_GUEST)
 
 Facts = dict[str, Any]
 

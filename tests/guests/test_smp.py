@@ -13,7 +13,7 @@ from tests.support.guests import Guests
 from tests.support.readings import cpuinfo_cpus, meminfo, stat_cpus, swaps, uptime
 
 _GUEST = Guest(Path(__file__).with_name("smp_guest.py"), machine=QEMU)
-pytestmark = [pytest.mark.needs("qemu", "dockerd"), pytest.mark.guest(_GUEST)]
+pytestmark = [pytest.mark.needs("dockerd"), pytest.mark.guest(_GUEST)]
 
 KIB = 1024
 #: Statistics are exact to the kernel's per-CPU batches.

@@ -13,7 +13,7 @@ from tests.support.invariants import check_meminfo
 
 _UNIFIED = Guest(Path(__file__).with_name("v2_guest.py"))
 _MIXED = Guest(Path(__file__).with_name("v2_guest.py"), ("mixed",))
-pytestmark = [pytest.mark.needs("uml"), pytest.mark.guest(_UNIFIED), pytest.mark.guest(_MIXED)]
+pytestmark = [pytest.mark.guest(_UNIFIED), pytest.mark.guest(_MIXED)]
 
 KIB = 1024
 #: Statistics are exact to the kernel's per-CPU batches, and reading them takes memory too.

@@ -38,7 +38,13 @@ class Guest:
     @property
     def name(self) -> str:
         """What to call it in a table."""
-        return " ".join([self.program.stem.removesuffix("_guest"), *self.arguments])
+        layout = [self.machine[place + 1] for place, word in enumerate(self.machine) if word == "-c"]
+        return " ".join([self.program.stem.removesuffix("_guest"), *self.arguments, *layout])
+
+    @property
+    def need(self) -> str:
+        """What a machine has to have for it (tests.support.capabilities)."""
+        return self.machine[0].removesuffix("-run")
 
 
 def guest_command(guest: Guest) -> list[str]:

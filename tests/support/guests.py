@@ -33,7 +33,7 @@ class Guests:
         self._process: subprocess.Popen[str] | None = None
         self._stopped = False
         #: How long each took.
-        self._seconds: dict[str, float] = {}
+        self._seconds: dict[Guest, float] = {}
 
     def start(self, guests: Iterable[Guest]) -> None:
         """Have guests booted in this order, those that are not yet."""
@@ -60,7 +60,7 @@ class Guests:
         started = time.monotonic()
         process = self._boot(guest)
         output, errors = process.communicate()
-        self._seconds[guest.name] = time.monotonic() - started
+        self._seconds[guest] = time.monotonic() - started
         assert 0 == process.returncode, errors
         return output
 
@@ -93,8 +93,8 @@ class Guests:
         """Print how long guests took: the parts' times have only the waiting for them."""
         if self._seconds:
             terminalreporter.section("guests, meanwhile")
-            for name, seconds in self._seconds.items():
-                terminalreporter.line(f"{name:<38}{seconds:>10.1f}")
+            for guest, seconds in self._seconds.items():
+                terminalreporter.line(f"{guest.name:<38}{seconds:>10.1f}")
 
 
 def pytest_configure(config: pytest.Config) -> None:

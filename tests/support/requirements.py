@@ -1,7 +1,8 @@
 """pytest plugin: a test that needs what this machine cannot do is left out, and in CI fails.
 
-What is needed is told by ``pytest.mark.needs("NAME", …)`` and by ``@needing("NAME", …)`` of a test's fixtures
-(tests.support.capabilities). A test that is left out is reported as skipped; a table at the end says why.
+What is needed is told by ``pytest.mark.needs("NAME", …)``, by ``@needing("NAME", …)`` of a test's fixtures
+(tests.support.capabilities), and by its guests (tests.support.guests). A test that is left out is reported as
+skipped; a table at the end says why.
 """
 
 import os
@@ -23,6 +24,7 @@ def needs(item: pytest.Item) -> list[str]:
         for definitions in item._fixtureinfo.name2fixturedefs.values():
             # The last one overrides the others.
             found += needed_by(definitions[-1].func)
+    found += (guest.need for marker in item.iter_markers("guest") for guest in marker.args)
     return found + [name for marker in item.iter_markers("needs") for name in marker.args]
 
 
