@@ -17,6 +17,7 @@ from tests.support.cgroups.place import room_for_groups
 from tests.support.checking import check_invariants
 from tests.support.container import Container, container
 from tests.support.daemon import Daemon, lxcfs, pylxcfs
+from tests.support.disk import directory_for_files
 from tests.support.mounts import unmount_under
 from tests.support.network import Network
 from tests.support.operator import Site
@@ -67,7 +68,7 @@ def machine(session: Session) -> Iterator[Session]:
 @pytest.fixture(scope="session")
 def work_directory(session: Session) -> Iterator[Path]:
     """Make a directory that every user may enter (pytest's own is closed to other users)."""
-    directory = Path(tempfile.mkdtemp(prefix=f"{session.token}-"))
+    directory = Path(tempfile.mkdtemp(prefix=f"{session.token}-", dir=directory_for_files()))
     directory.chmod(0o755)
     yield directory
     unmount_under(directory)

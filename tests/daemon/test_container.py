@@ -177,6 +177,7 @@ def test_shared_pid_namespace(make_cgroup: MakeCgroup, make_container: MakeConta
         assert total(pause) == 50 * 1024
 
 
+@pytest.mark.needs("root-cgroup")
 @pytest.mark.parametrize("file", ["cpuinfo", "swaps"])
 def test_host_reads_the_hosts_file(daemon: Daemon, file: str) -> None:
     """A host process in the root cgroups reads the host's own file, byte for byte."""
@@ -187,6 +188,7 @@ def test_host_reads_the_hosts_file(daemon: Daemon, file: str) -> None:
     assert steady(Path("/proc", file).read_text()) == steady(run_on_host("cat", str(daemon.proc / file)))
 
 
+@pytest.mark.needs("root-cgroup")
 @pytest.mark.parametrize("file", ["meminfo", "stat", "diskstats"])
 def test_host_reads_the_hosts_fields(daemon: Daemon, file: str) -> None:
     """A host process in the root cgroups reads all lines and fields of the host's changing files."""
@@ -198,6 +200,7 @@ def test_host_reads_the_hosts_fields(daemon: Daemon, file: str) -> None:
     assert shape(Path("/proc", file).read_text()) == shape(run_on_host("cat", str(daemon.proc / file)))
 
 
+@pytest.mark.needs("root-cgroup")
 def test_host_total_is_the_hosts(daemon: Daemon) -> None:
     """A host process in the root cgroups reads the host's MemTotal and uptime."""
     here = meminfo(Path("/proc/meminfo").read_text())
@@ -562,6 +565,7 @@ def test_fresh_container_has_every_file(make_container: MakeContainer, file: str
     assert text.endswith("\n") or (file == "diskstats" and not text)
 
 
+@pytest.mark.needs("disk")
 def test_diskstats_counts_own_reads(make_container: MakeContainer, work_directory: Path) -> None:
     """Diskstats has a device once the container has written to it, with its own counts only."""
     container = make_container(Limits())

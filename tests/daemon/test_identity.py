@@ -48,6 +48,7 @@ def _known(engine: Engine, pid: int) -> Known:
     return known
 
 
+@pytest.mark.needs("root-cgroup")
 def test_init_without_its_main_thread(daemon: Daemon, make_cgroup: MakeCgroup) -> None:
     """A container whose process 1 goes on in other threads sees itself, and so does what enters it."""
     group = make_cgroup(Limits(memory=100 * MIB))
@@ -109,6 +110,7 @@ def test_cgroup_with_other_limits_inside(
         )
 
 
+@pytest.mark.needs("root-cgroup")
 def test_who_enters_from_the_root_cgroup(make_container: MakeContainer) -> None:
     """nsenter(1) shows the container, whether anybody has read before or not, and goes on to."""
     container = make_container(Limits(memory=100 * MIB))
@@ -147,6 +149,7 @@ def test_branch_of_a_shared_pid_namespace(
         assert _known(engine, pause.init_pid) is _known(engine, administrator.pid)
 
 
+@pytest.mark.needs("root-cgroup")
 def test_init_in_the_root_cgroup(daemon: Daemon, make_cgroup: MakeCgroup) -> None:
     """It does not hide the limits of a process of its namespace, whoever reads first."""
     group = make_cgroup(Limits(memory=100 * MIB))

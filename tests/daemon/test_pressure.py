@@ -140,6 +140,7 @@ def test_pressure_that_was_turned_off(
         assert totals(container.run("cat", f"{served}/pressure/cpu"))["some"] > 0
 
 
+@pytest.mark.needs("root-cgroup")
 def test_host_processes(daemon: Daemon, make_own: Callable[[], Cgroup]) -> None:
     """In the root cgroups the host's pressure is seen, in a cgroup of its own a process sees that one's."""
     before = totals(Path("/proc/pressure/cpu").read_text())
@@ -202,6 +203,7 @@ def test_what_is_no_trigger(
         assert watcher.poll(0) == []
 
 
+@pytest.mark.needs("root-cgroup")
 def test_no_trigger_on_the_host(polled: Daemon) -> None:
     """Without a cgroup2 group of its own a process of the host can set no trigger."""
     with watching(joining(find_layout().tops, *program(polled.proc / "pressure/cpu"))) as watcher:

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+import pytest
+
 from tests.support.cgroups import Limits
 from tests.support.container import Container, run_on_host
 from tests.support.daemon import Daemon
@@ -21,6 +23,7 @@ def test_slabinfo_of_a_container(make_container: Callable[..., Container]) -> No
     assert container.run("sh", "-c", refusal, user=_NOBODY) == "refused\n"
 
 
+@pytest.mark.needs("root-cgroup")
 def test_slabinfo_of_the_host(daemon: Daemon) -> None:
     """The host's root sees the host's kernel objects."""
     names = [line.split()[0] for line in Path("/proc/slabinfo").read_text().splitlines()]

@@ -38,7 +38,6 @@ def make_machine(make_container: MakeContainer, daemon: Daemon) -> Callable[[Lim
     return make
 
 
-@pytest.mark.needs("two-cpus")
 @pytest.mark.parametrize(
     "limits, cpus",
     [
@@ -70,7 +69,6 @@ def test_two_containers_at_the_same_time(make_machine: Callable[[Limits], Contai
     assert [(cpus, expected[cpus]) for cpus, _ in jobs] == [(cpus, job.result()) for cpus, job in jobs]
 
 
-@pytest.mark.needs("two-cpus")
 def test_unprivileged_user(make_machine: Callable[[Limits], Container]) -> None:
     """A user without rights sees the container's CPUs just as well."""
     names = f"cd /{CPU_TREE}; ls -d cpu[0-9]* cpu*/topology/core_id; cat online present"
@@ -103,7 +101,7 @@ def test_mounts_inside_outlive_other_containers(make_machine: Callable[[Limits],
     assert "" == masked.run("ls", f"/{CPU_TREE}/cpu1/topology")
 
 
-@pytest.mark.needs("two-cpus")
+@pytest.mark.needs("root-cgroup")
 def test_limited_group_of_the_host(daemon: Daemon, make_cgroup: Callable[..., Cgroup]) -> None:
     """A process on the host sees the host's CPUs, or those of its own group."""
     tree = str(daemon.mount_point / CPU_TREE)

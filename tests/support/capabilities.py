@@ -68,6 +68,13 @@ _OTHERS: Final = (
         f"{_PRIVILEGED}, where cpu, cpuset, io and memory are in cgroup hierarchies that can be written to",
         rests_on=("root",),
     ),
+    Capability("disk", probes.disk, "TMPDIR on a disk's file system"),
+    Capability(
+        "root-cgroup",
+        probes.root_cgroup,
+        "run it on the machine itself: a container's top group has either processes or groups with limits",
+        rests_on=("cgroups",),
+    ),
     Capability("cgroup-v1", probes.cgroup_v1, "boot with systemd.unified_cgroup_hierarchy=0", ("cgroups",)),
     Capability("pressure", probes.pressure, "a kernel with CONFIG_PSI, booted with psi=1", ("cgroups",)),
     Capability(

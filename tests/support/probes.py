@@ -15,6 +15,7 @@ from tests.support.cache import cache_directory
 from tests.support.cgroups import MIB, Limits, cgroup, find_layout
 from tests.support.cgroups.place import room_for_groups
 from tests.support.daemon import REPOSITORY
+from tests.support.disk import directory_for_files, reaches_a_disk
 from tests.support.docker import BUSYBOX, busybox_image
 from tests.support.docker import debian_image as make_debian_image
 from tests.support.docker import docker as running_docker
@@ -67,8 +68,11 @@ def _run(*command: str | Path, **environment: str) -> None:
 
 
 def _in_directory(work: Callable[[Path], object], *errors: type[Exception]) -> None:
-    """Do `work` in a directory of its own, below TMPDIR as those of the tests."""
-    with tempfile.TemporaryDirectory(prefix="pylxcfs-probe-") as directory, _unable_if(*errors):
+    """Do `work` in a directory of its own, where those of the tests are."""
+    with (
+        tempfile.TemporaryDirectory(prefix="pylxcfs-probe-", dir=directory_for_files()) as directory,
+        _unable_if(*errors),
+    ):
         work(Path(directory))
 
 
@@ -123,6 +127,13 @@ def pressure() -> None:
         raise UnableError("no cgroup2 hierarchy is mounted")
 
 
+def disk() -> None:
+    """Write to a disk, counted."""
+    directory = directory_for_files()
+    if not reaches_a_disk(directory):
+        raise UnableError(f"no request to a disk is counted of what is written in {directory}")
+
+
 def swap() -> None:
     """Have the host swap to a file, unless it has swap."""
     if meminfo(Path("/proc/meminfo").read_text())["SwapTotal"]:
@@ -155,6 +166,13 @@ def resend() -> None:
     release = os.uname().release
     if tuple(map(int, release.split(".")[:2])) < _RESEND_SINCE:
         raise UnableError(f"Linux {release} cannot send FUSE requests again")
+
+
+def root_cgroup() -> None:
+    """Move a process into the top groups, as the host's processes are in them."""
+    script = 'for top; do echo $$ > "$top/cgroup.procs" || exit; done'
+    with room_for_groups(f"pylxcfs-probe-{os.getpid()}"):
+        _run("sh", "-c", script, "sh", *map(str, find_layout().tops))
 
 
 def strace() -> None:

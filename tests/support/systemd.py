@@ -9,8 +9,10 @@ from typing import Final
 import psutil
 
 from tests.support.cgroups import Cgroup, cgroup, find_layout
+from tests.support.cgroups.layout import unified_group
 from tests.support.container import joining
 from tests.support.daemon import REPOSITORY
+from tests.support.mounts import mounts
 from tests.support.waiting import wait_for
 
 _INIT: Final = str(REPOSITORY / "tests/support/testbed/systemd-init")
@@ -60,9 +62,19 @@ class SystemdMachine:
             *("env", "--ignore-environment", *_ENVIRONMENT),
         )
 
+    @property
+    def directories(self) -> list[Path]:
+        """Where a process of the machine can be: on v2 beside systemd, whose root has limited groups."""
+        if not self.group.layout.has_v2_controllers:
+            return self.group.directories
+        mount = next(mount for mount in mounts() if mount.fs_type == "cgroup2")
+        beside = unified_group(mount, self.init_pid)
+        assert beside is not None
+        return [*(path for path in self.group.directories if path not in beside.parents), beside]
+
     def try_run(self, *argv: str) -> subprocess.CompletedProcess[str]:
         """Run a command; return what it printed, both streams in one, and its exit status."""
-        command = joining(self.group.directories, *self.enter, *argv)
+        command = joining(self.directories, *self.enter, *argv)
         return subprocess.run(
             command,
             check=False,

@@ -69,9 +69,9 @@ class Layout:
         return [*self.v1_tops, *([self.unified.base] if self.unified else [])]
 
 
-def own_unified_group(mount: Mount) -> Path | None:
-    """Return the directory of this process's own group below a cgroup2 mount, None if it does not show it."""
-    lines = Path("/proc/self/cgroup").read_text().splitlines()
+def unified_group(mount: Mount, pid: int | str = "self") -> Path | None:
+    """Return the directory of a process's group below a cgroup2 mount, None if the mount does not show it."""
+    lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
     path = next((line.removeprefix("0::") for line in lines if line.startswith("0::")), "/")
     if not Path(path).is_relative_to(mount.root):
         return None
@@ -82,7 +82,7 @@ def _unified(table: list[Mount]) -> Unified | None:
     mount = next((mount for mount in table if mount.fs_type == "cgroup2"), None)
     if mount is None:
         return None
-    own = own_unified_group(mount)
+    own = unified_group(mount)
     base = own.parent if own is not None and own.name == LEAF else mount.mount_point
     return Unified(mount.mount_point, base)
 

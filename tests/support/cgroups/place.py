@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from tests.support.cgroups.layout import LEAF, find_layout, own_unified_group
+from tests.support.cgroups.layout import LEAF, find_layout, unified_group
 from tests.support.cgroups.v2 import enable_controllers
 from tests.support.mounts import mounts
 from tests.support.waiting import wait_for
@@ -50,7 +50,7 @@ def room_for_groups(token: str) -> Iterator[None]:
 
 
 def _own_group() -> Path | None:
-    return own_unified_group(next(mount for mount in mounts() if mount.fs_type == "cgroup2"))
+    return unified_group(next(mount for mount in mounts() if mount.fs_type == "cgroup2"))
 
 
 def _is_delegated(group: Path) -> bool:
