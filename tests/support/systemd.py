@@ -67,9 +67,7 @@ class SystemdMachine:
         """Where a process of the machine can be: on v2 beside systemd, whose root has limited groups."""
         if not self.group.layout.has_v2_controllers:
             return self.group.directories
-        mount = next(mount for mount in mounts() if mount.fs_type == "cgroup2")
-        beside = unified_group(mount, self.init_pid)
-        assert beside is not None
+        beside = _unified_group(self.init_pid)
         return [*(path for path in self.group.directories if path not in beside.parents), beside]
 
     def try_run(self, *argv: str) -> subprocess.CompletedProcess[str]:
@@ -104,6 +102,12 @@ def systemd_machine(directory: Path, name: str, *paths: str) -> Iterator[Systemd
         with console.open("wb") as output:
             outer = psutil.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
         try:
+            if group.layout.has_v2_controllers:
+                # As long as anybody is in its root there, systemd cannot limit what is below.
+                wait_for(
+                    "its processes begin", lambda: bool(outer.children()), alive=lambda: outer.poll() is None
+                )
+                (_unified_group("self") / "cgroup.procs").write_text(str(outer.pid))
             wait_for(
                 "systemd is started", lambda: _init_pid(outer) is not None, alive=lambda: outer.poll() is None
             )
@@ -121,6 +125,13 @@ def systemd_machine(directory: Path, name: str, *paths: str) -> Iterator[Systemd
             # Its first process goes with it, and all others with that.
             outer.kill()
             outer.wait()
+
+
+def _unified_group(pid: int | str) -> Path:
+    """Return the directory of a process's cgroup2 group."""
+    group = unified_group(next(mount for mount in mounts() if mount.fs_type == "cgroup2"), pid)
+    assert group is not None
+    return group
 
 
 def _init_pid(outer: psutil.Popen) -> int | None:
