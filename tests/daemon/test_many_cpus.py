@@ -48,6 +48,7 @@ def run_on(
     return run
 
 
+@pytest.mark.needs("cpuset")
 @pytest.mark.parametrize(
     "seeming, cases",
     [

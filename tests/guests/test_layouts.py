@@ -102,3 +102,14 @@ def test_room_is_made_and_put_back(facts: Facts, place: str) -> None:
     assert {} == _failures(here["outcomes"]), here["outcomes"]
     assert len(_IN_PLACES) == len(here["outcomes"])
     assert {"holds us": True, "groups": [], "enabled": ""} == here["before"] == here["after"]
+
+
+@pytest.mark.needs("systemd")
+def test_systemd_is_asked_for_a_scope(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """On v2 under systemd, groups are made and limited in a scope of their own, of which nothing stays."""
+    tests = [f"{_TESTS / 'test_container.py'}::test_{name}" for name in _IN_PLACES]
+    program = Path(__file__).with_name("scope_guest.py")
+    facts: Facts = json.loads(run_in_guest(tmp_path_factory.mktemp("scope"), program, "-q", *tests))
+    assert 0 == facts["status"], facts["printed"]
+    assert f"{len(_IN_PLACES)} passed" in facts["printed"].splitlines()[-1]
+    assert "" == facts["left"]

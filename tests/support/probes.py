@@ -146,13 +146,17 @@ def swap() -> None:
     _in_directory(try_swap)
 
 
+def cpuset() -> None:
+    """Look for the controller."""
+    if not find_layout().version("cpuset"):
+        raise UnableError("no cgroup hierarchy has cpuset")
+
+
 def two_cpus() -> None:
-    """Look for CPUs 0 and 1 among those that may be used, and for a way to choose between them."""
+    """Look for CPUs 0 and 1 among those that may be used."""
     allowed = os.sched_getaffinity(0)
     if not {0, 1} <= allowed:
         raise UnableError(f"CPUs that may be used: {', '.join(map(str, sorted(allowed)))}")
-    if not find_layout().version("cpuset"):
-        raise UnableError("no cgroup hierarchy has cpuset")
 
 
 def huge_pages() -> None:
