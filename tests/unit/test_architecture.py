@@ -50,6 +50,7 @@ _PURE = (
     "containers.container",
     "containers.name",
     "containers.procpid",
+    "containers.runtime_state",
     "content.counters",
     *(f"diagnosis.{name}" for name in _SUBJECTS),
     "fuse.frames",
