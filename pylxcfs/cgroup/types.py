@@ -25,7 +25,7 @@ V2: Final = ""
 
 
 class CgroupError(Exception):
-    """Something about a cgroup that the row's fallback has to answer."""
+    """Something about a cgroup that the virtual file's fallback has to answer."""
 
 
 class ControllerUnavailable(CgroupError):  # noqa: N818 - a state, not a fault

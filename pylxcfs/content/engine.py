@@ -47,7 +47,7 @@ class Engine:
     versions: Mapping[Controller, str]
     #: What of the kernel's abilities is there.
     features: Features
-    #: The rows of the table that this kernel has a file for.
+    #: The virtual files that this kernel has a file for.
     files: tuple[VirtualFile, ...]
     processes: Processes
     resolver: Resolver
@@ -61,7 +61,7 @@ class Engine:
 
     def render_for_pid(self, file: VirtualFile, pid: int) -> bytes:
         """Return what process `pid` would read."""
-        return self.content.open(self.content.row_for(file, pid), pid)[1]
+        return self.content.open(self.content.file_for(file, pid), pid)[1]
 
     def prune(self) -> None:
         """Let go of everything that belongs to containers that have died."""

@@ -69,7 +69,7 @@ class Explanation:
 def explain(engine: Engine, log: Log, file: VirtualFile, pid: int) -> Explanation:
     """Explain what process `pid` would read; `engine` writes to `log` what it reads."""
     container = engine.resolver.resolve(pid)
-    file = engine.content.row_for(file, pid)
+    file = engine.content.file_for(file, pid)
     host_text = engine.content.read(file, None)
     host = {part.name: part.value for part in file.split(host_text)}
     del log[:]

@@ -84,7 +84,7 @@ class ContentService:
         self._cache.clear()
         return changed
 
-    def row_for(self, file: VirtualFile, pid: int) -> VirtualFile:
+    def file_for(self, file: VirtualFile, pid: int) -> VirtualFile:
         """Return the virtual file to open for `pid`.
 
         Some see another cpuinfo (docs/adr/0013-personality.md), some have another clock

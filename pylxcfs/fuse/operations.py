@@ -348,7 +348,7 @@ class Operations(pyfuse3.Operations):
     def _open_for(self, node: Node, pid: int) -> Readable:
         """Open a file as `pid` is to see it."""
         if node.file is not None:
-            file = self._content.row_for(node.file, pid)
+            file = self._content.file_for(node.file, pid)
             container, content = self._content.open(file, pid)
             return OpenFile(self._content, file, container, content)
         if node.host_path is None or node.is_directory:

@@ -43,10 +43,10 @@ class Fallback(Enum):
     EMPTY = "empty"
 
 
-# Rows are told apart by identity: they are keys on the hot path.
+# Told apart by identity: they are keys on the hot path.
 @dataclass(frozen=True, slots=True, eq=False)
 class VirtualFile:
-    """One row: a file, who renders it, and all that its renderer and its view are made of."""
+    """A virtual file: who renders it, and all that its renderer and its view are made of."""
 
     #: Below the mount point.
     path: str
@@ -106,7 +106,7 @@ CPUS_PRESENT: Final = VirtualFile(
 
 
 def _pressure(resource: Pressure, render: Renderer, description: str) -> VirtualFile:
-    """Return the row of one resource."""
+    """Return the virtual file of one resource."""
     file = f"pressure/{resource.value}"
     return VirtualFile(
         path=f"proc/{file}",

@@ -52,7 +52,7 @@ class HostNode(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class HostSnapshot:
-    """What a renderer knows of the host: the raw files that its row asked for, the others empty."""
+    """What a renderer knows of the host: the raw files that a virtual file asked for, the others empty."""
 
     meminfo: bytes = b""
     cpuinfo: bytes = b""

@@ -37,7 +37,7 @@ def _declared(part: _Part | None, name: str) -> _Part:
 class ResourceView:
     """What one container owns; the only thing that renderers know about it.
 
-    A part that the row did not declare is absent, and asking for it is an error.
+    A part that the virtual file did not declare is absent, and asking for it is an error.
     """
 
     uptime_usec: int
@@ -55,17 +55,17 @@ class ResourceView:
 
     @property
     def memory(self) -> MemoryView:
-        """Memory and swap; raises LookupError where the row did not declare them."""
+        """Memory and swap; raises LookupError where the file did not declare them."""
         return _declared(self.memory_part, "memory")
 
     @property
     def cpu(self) -> CpuView:
-        """The visible CPUs and their times; raises LookupError where the row did not declare them."""
+        """The visible CPUs and their times; raises LookupError where the file did not declare them."""
         return _declared(self.cpu_part, "cpu")
 
     @property
     def cpus(self) -> CpuSet:
-        """The visible CPUs alone; raises LookupError where the row did not declare them."""
+        """The visible CPUs alone; raises LookupError where the file did not declare them."""
         return self.cpu.cpus if self.cpus_part is None else self.cpus_part
 
     @property
@@ -80,22 +80,22 @@ class ResourceView:
 
     @property
     def io(self) -> Mapping[DeviceNumber, DeviceIo]:
-        """Block I/O per device; raises LookupError where the row did not declare it."""
+        """Block I/O per device; raises LookupError where the file did not declare it."""
         return _declared(self.io_part, "io")
 
     @property
     def load(self) -> LoadView:
-        """Load and tasks; raises LookupError where the row did not declare them."""
+        """Load and tasks; raises LookupError where the file did not declare them."""
         return _declared(self.load_part, "load")
 
     @property
     def pressure(self) -> bytes:
-        """One pressure file, empty without any; raises LookupError where the row did not declare it."""
+        """One pressure file, empty without any; raises LookupError where the file did not declare it."""
         return _declared(self.pressure_part, "pressure")
 
     @property
     def slabinfo(self) -> bytes:
-        """Caches of kernel objects, or nothing; raises LookupError where the row did not declare them."""
+        """Caches of kernel objects, or nothing; raises LookupError where the file did not declare them."""
         return _declared(self.slab_part, "slabinfo")
 
 

@@ -31,7 +31,10 @@ DEFINED: Final = frozenset(
 _BROKEN: Final = frozenset({errno.ENOTCONN, errno.ECONNABORTED, errno.EPROTO, errno.ESTALE})
 #: Of a file that cannot be written, as in /proc, or that its driver does not let be read.
 _EIO_FROM: Final = frozenset(
-    {"write", "pwrite", "read", "pread", "readv", "preadv2", "splice in", "mmap", "fallocate"}
+    {
+        *("write", "pwrite", "read", "pread", "readv", "preadv2"),
+        *("sendfile", "splice", "splice in", "mmap", "fallocate"),
+    }
 )
 
 

@@ -26,7 +26,7 @@ UNLIMITED_2MIB = (1 << 63) - (2 << 20)
 V1 = ("memory", "cpu", "cpuacct", "cpuset", "blkio", "hugetlb")
 #: Rows whose content does not depend on when each CPU was used, which only v1 tells.
 EQUAL = ("meminfo", "swaps", "diskstats", "cpuinfo", "loadavg")
-ROWS = [row for row in VIRTUAL_FILES if row.host_file in EQUAL]
+FILES = [file for file in VIRTUAL_FILES if file.host_file in EQUAL]
 
 Versions = tuple[tuple[LayoutReader, CgroupPaths], tuple[LayoutReader, CgroupPaths]]
 
@@ -179,29 +179,29 @@ def processes(tmp_path: Path) -> Iterator[Processes]:
     os.close(descriptor)
 
 
-def _host(row: VirtualFile) -> HostSnapshot:
+def _host(file: VirtualFile) -> HostSnapshot:
     captured = Path(__file__).parent / "captures/linux-6.18-x86/proc"
     files: dict[str, Any] = {
-        name: (captured / name).read_bytes() for name in row.host_files if name not in PARSED
+        name: (captured / name).read_bytes() for name in file.host_files if name not in PARSED
     }
-    pools = {2 * MIB: HugePool(10, 7, 3)} if HUGE_POOLS in row.host_files else {}
+    pools = {2 * MIB: HugePool(10, 7, 3)} if HUGE_POOLS in file.host_files else {}
     return HostSnapshot(**files, boottime_usec=5_000_000_000, online=CpuSet(range(4)), huge_pools=pools)
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.path)
-def test_content(versions: Versions, processes: Processes, row: VirtualFile) -> None:
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.path)
+def test_content(versions: Versions, processes: Processes, file: VirtualFile) -> None:
     """The rendered files are equal, byte for byte."""
-    host = _host(row)
+    host = _host(file)
     contents = []
     for reader, paths in versions:
         container = Container(paths, 41, 0, in_host_pid_namespace=False)
         builder = ViewBuilder(reader, LoadTracker(reader, processes), ViewConfig())
-        contents.append(row.render(builder.build(container, row, host), host))
+        contents.append(file.render(builder.build(container, file, host), host))
     assert contents[0] == contents[1]
     assert contents[0]
-    if row.host_file == "loadavg":
+    if file.host_file == "loadavg":
         assert contents[0].endswith(b" 1/3 3\n")
-    if row.host_file == "meminfo":
+    if file.host_file == "meminfo":
         words = contents[0].split()
         names = (b"HugePages_Total:", b"HugePages_Free:", b"HugePages_Rsvd:", b"Hugetlb:")
         assert [b"6", b"4", b"1", b"12288"] == [words[words.index(name) + 1] for name in names]

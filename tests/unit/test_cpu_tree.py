@@ -47,7 +47,7 @@ def test_lists(cpus: tuple[int, ...], text: bytes) -> None:
 class Content:
     """Content that names its reader, who sees `VISIBLE`."""
 
-    def row_for(self, file: VirtualFile, pid: int) -> VirtualFile:
+    def file_for(self, file: VirtualFile, pid: int) -> VirtualFile:
         """Show everybody the same rows."""
         del pid
         return file

@@ -34,7 +34,7 @@ class _Counting:
         self.error: Exception | None = None
         self._count = 0
 
-    def row_for(self, file: VirtualFile, pid: int) -> VirtualFile:
+    def file_for(self, file: VirtualFile, pid: int) -> VirtualFile:
         del pid
         return file
 

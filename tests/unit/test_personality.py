@@ -142,7 +142,7 @@ def content(tmp_path: Path, host: HostReader) -> ContentService:
 def test_each_reader_gets_its_own(content: ContentService, child: int) -> None:
     """Readers of either kind get what the kernel would tell them, cached or not; nobody is ordinary."""
     answers = [
-        is_linux32(content.open(content.row_for(CPUINFO, pid), pid)[1])
+        is_linux32(content.open(content.file_for(CPUINFO, pid), pid)[1])
         for pid in (child, os.getpid(), child, 0, 1 << 30, os.getpid())
     ]
     assert [True, False, True, False, False, False] == answers
@@ -151,11 +151,11 @@ def test_each_reader_gets_its_own(content: ContentService, child: int) -> None:
 def test_only_cpuinfo_has_two_kinds(content: ContentService, child: int) -> None:
     """No other file is asked for a personality."""
     others = [file for file in VIRTUAL_FILES if file is not CPUINFO]
-    assert others == [content.row_for(file, child) for file in others]
+    assert others == [content.file_for(file, child) for file in others]
 
 
 def test_other_machines_do_not_ask(content: ContentService, host: HostReader, child: int) -> None:
     """Where the kernel says the same to all, so do we: arm64 alone tells them apart."""
     assert (os.uname().machine == "aarch64") == host.heeds_personality
     content._host.heeds_personality = False
-    assert CPUINFO is content.row_for(CPUINFO, child)
+    assert CPUINFO is content.file_for(CPUINFO, child)

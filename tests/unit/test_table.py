@@ -1,4 +1,4 @@
-"""The table: what each row declares is what its renderer uses."""
+"""The table: what each file declares is what its renderer uses."""
 
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ HOST_FILES = frozenset(
     }
 )
 FIELDS = frozenset(name.replace("/", "_") for name in HOST_FILES)
-ROWS = pytest.mark.parametrize("row", VIRTUAL_FILES, ids=lambda row: row.path)
+FILES = pytest.mark.parametrize("file", VIRTUAL_FILES, ids=lambda file: file.path)
 PROC = Path(__file__).parent / "captures/linux-6.18-x86/proc"
 
 
@@ -29,75 +29,75 @@ class Poisoned(HostSnapshot):
     declared: frozenset[str] = frozenset()
 
     def __getattribute__(self, name: str) -> Any:  # noqa: ANN401 - it stands in for every field
-        """Refuse files that the row does not declare."""
+        """Refuse files that the file does not declare."""
         if name in FIELDS and name not in type(self).declared:
             raise AssertionError(name)
         return super().__getattribute__(name)
 
 
-@ROWS
-def test_renderer_touches_only_what_its_row_declares(row: VirtualFile, container: ResourceView) -> None:
-    """A renderer reads no host file and no part of the container that its row does not declare."""
+@FILES
+def test_renderer_touches_only_what_its_row_declares(file: VirtualFile, container: ResourceView) -> None:
+    """A renderer reads no host file and no part of the container that its file does not declare."""
     files = {
-        name.replace("/", "_"): (PROC / name).read_bytes() for name in row.host_files if name not in PARSED
+        name.replace("/", "_"): (PROC / name).read_bytes() for name in file.host_files if name not in PARSED
     }
-    declared = frozenset(name.replace("/", "_") for name in row.host_files)
+    declared = frozenset(name.replace("/", "_") for name in file.host_files)
     host = type("Allowed", (Poisoned,), {"declared": declared})(**files)
     view = ResourceView(
         container.uptime_usec,
-        memory_part=container.memory_part if Controller.MEMORY in row.controllers else None,
-        cpu_part=container.cpu_part if row.needs_cpu_times else None,
-        cpus_part=container.cpus if {Controller.CPU, Controller.CPUSET} <= row.controllers else None,
-        io_part=container.io_part if Controller.IO in row.controllers else None,
-        load_part=container.load_part if row.needs_load else None,
-        pressure_part=container.pressure_part if Controller.PRESSURE in row.controllers else None,
-        slab_part=container.slab_part if Controller.SLAB in row.controllers else None,
+        memory_part=container.memory_part if Controller.MEMORY in file.controllers else None,
+        cpu_part=container.cpu_part if file.needs_cpu_times else None,
+        cpus_part=container.cpus if {Controller.CPU, Controller.CPUSET} <= file.controllers else None,
+        io_part=container.io_part if Controller.IO in file.controllers else None,
+        load_part=container.load_part if file.needs_load else None,
+        pressure_part=container.pressure_part if Controller.PRESSURE in file.controllers else None,
+        slab_part=container.slab_part if Controller.SLAB in file.controllers else None,
     )
-    assert row.render(view, host)
+    assert file.render(view, host)
 
 
-@ROWS
-def test_host_files_are_fields_of_the_snapshot(row: VirtualFile) -> None:
+@FILES
+def test_host_files_are_fields_of_the_snapshot(file: VirtualFile) -> None:
     """Every declared host file is one that the host reader knows."""
-    assert set(row.host_files) <= HOST_FILES
+    assert set(file.host_files) <= HOST_FILES
 
 
-@ROWS
-def test_memory_rows_read_meminfo(row: VirtualFile) -> None:
-    """A row with memory declares meminfo, which the host's totals come from."""
-    assert Controller.MEMORY not in row.controllers or "meminfo" in row.host_files
+@FILES
+def test_memory_rows_read_meminfo(file: VirtualFile) -> None:
+    """A file with memory declares meminfo, which the host's totals come from."""
+    assert Controller.MEMORY not in file.controllers or "meminfo" in file.host_files
 
 
-@ROWS
-def test_render_survives_an_empty_host(row: VirtualFile, container: ResourceView) -> None:
+@FILES
+def test_render_survives_an_empty_host(file: VirtualFile, container: ResourceView) -> None:
     """A host file that this kernel does not have is no error."""
-    assert isinstance(row.render(container, HostSnapshot()), bytes)
+    assert isinstance(file.render(container, HostSnapshot()), bytes)
 
 
 def test_paths_are_sorted_and_unique() -> None:
     """Every file is listed once, in order."""
-    paths = [row.path for row in VIRTUAL_FILES]
+    paths = [file.path for file in VIRTUAL_FILES]
     assert paths == sorted(set(paths))
 
 
 def test_paths_and_host_files_agree() -> None:
     """Host processes get the file that has the same name."""
     below = {"proc": "proc", "pressure": "proc/pressure", "cpu": CPU_DIRECTORY}
-    for row in VIRTUAL_FILES:
-        place, _, name = row.host_file.rpartition("/")
-        assert row.path == f"{below[place or 'proc']}/{name}"
+    for file in VIRTUAL_FILES:
+        place, _, name = file.host_file.rpartition("/")
+        assert file.path == f"{below[place or 'proc']}/{name}"
 
 
 def test_what_tells_of_others_never_falls_back_to_the_host() -> None:
     """Devices, pressure and kernel objects are nobody's rather than the host's."""
     pressure = {f"proc/pressure/{resource.value}" for resource in Pressure}
-    empty = {row.path for row in VIRTUAL_FILES if row.fallback is Fallback.EMPTY}
+    empty = {file.path for file in VIRTUAL_FILES if file.fallback is Fallback.EMPTY}
     assert {"proc/diskstats", "proc/slabinfo"} | pressure == empty
 
 
 @pytest.mark.parametrize(
-    "row", [r for r in VIRTUAL_FILES if r.fallback is Fallback.EMPTY], ids=lambda r: r.path
+    "file", [r for r in VIRTUAL_FILES if r.fallback is Fallback.EMPTY], ids=lambda r: r.path
 )
-def test_the_empty_fallback_can_be_rendered(row: VirtualFile) -> None:
+def test_the_empty_fallback_can_be_rendered(file: VirtualFile) -> None:
     """Such a file needs nothing of a container to say that it uses nothing."""
-    assert isinstance(row.render(NOTHING_USED, HostSnapshot()), bytes)
+    assert isinstance(file.render(NOTHING_USED, HostSnapshot()), bytes)

@@ -150,11 +150,11 @@ def test_variants_are_bounded(
     content = ContentService(host, reader, resolver, builder, cache_ttl_seconds=3600)
     monkeypatch.setattr(resolver, "boottime_offset", lambda pid: pid)
     file = FILES["proc/uptime"]
-    assert file is content.row_for(file, 0)
-    assert content.row_for(file, 5) is content.row_for(file, 5) is not file
-    assert FILES["proc/meminfo"] is content.row_for(FILES["proc/meminfo"], 5)
+    assert file is content.file_for(file, 0)
+    assert content.file_for(file, 5) is content.file_for(file, 5) is not file
+    assert FILES["proc/meminfo"] is content.file_for(FILES["proc/meminfo"], 5)
     for offset in range(1, 1000):
-        variant = content.row_for(file, offset)
+        variant = content.file_for(file, offset)
         assert offset == variant.boottime_offset_usec
         content.read(variant, None)
     assert 256 == len(content._other_clocks)
