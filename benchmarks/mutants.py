@@ -9,7 +9,6 @@ that reach each line takes minutes instead of hours.
 """
 
 import argparse
-import ast
 import json
 import os
 import random
@@ -46,6 +45,18 @@ _MODULES: Final = (
 _SECONDS: Final = 120.0
 _MEMORY: Final = 2 << 30
 _PYTEST: Final = ("-x", "-q", "--no-header", "-p", "no:cacheprovider")
+
+
+#: Tells coverage which test is run, its fixtures included.
+_PLUGIN: Final = "mutants_reach"
+_PLUGIN_SOURCE: Final = """
+import coverage, pytest
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    coverage.Coverage.current().switch_context(item.nodeid.partition("[")[0])
+    return (yield)
+"""
 
 
 class MutantsError(Exception):
@@ -131,37 +142,25 @@ def _python_files(path: Path) -> Iterator[Path]:
 def _measure_reach(tree: Path) -> _Reach:
     """Run all tests once, unchanged; raises MutantsError if one fails."""
     settings = tree / "coverage.ini"
-    settings.write_text("[run]\nsource = pylxcfs\nrelative_files = true\ndynamic_context = test_function\n")
+    settings.write_text("[run]\nsource = pylxcfs\nrelative_files = true\n")
+    (tree / f"{_PLUGIN}.py").write_text(_PLUGIN_SOURCE)
     coverage = (sys.executable, "-m", "coverage")
-    begin = [*coverage, "run", f"--rcfile={settings}", "-m", "pytest", *_PYTEST, _TESTS]
+    begin = [*coverage, "run", f"--rcfile={settings}", "-m", "pytest", "-p", _PLUGIN, *_PYTEST, _TESTS]
     run = subprocess.run(begin, cwd=tree, env=_environment(tree), capture_output=True, text=True, check=False)
     if run.returncode:
         raise MutantsError(f"the tests fail without any change:\n{run.stdout[-2000:]}{run.stderr[-2000:]}")
     report = tree / "coverage.json"
     write = [*coverage, "json", f"--rcfile={settings}", "-q", "--show-contexts", "-o", str(report)]
     subprocess.run(write, cwd=tree, env=_environment(tree), check=True)
-    names = _test_names(tree)
     by_line: dict[str, dict[int, list[str]]] = {}
     breadth: dict[str, int] = {}
     for path, file in json.loads(report.read_text())["files"].items():
         lines = by_line[path] = {}
         for line, contexts in file["contexts"].items():
-            lines[int(line)] = [names[context] for context in contexts if context in names]
+            lines[int(line)] = [context for context in contexts if context]
             for test in lines[int(line)]:
                 breadth[test] = breadth.get(test, 0) + 1
     return _Reach(by_line, breadth)
-
-
-def _test_names(tree: Path) -> dict[str, str]:
-    """Return how pytest names each test, by its name in Python."""
-    names = {}
-    for file in sorted((tree / _TESTS).glob("test_*.py")):
-        path = file.relative_to(tree)
-        module = ".".join(path.with_suffix("").parts)
-        for node in ast.parse(file.read_text()).body:
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_"):
-                names[f"{module}.{node.name}"] = f"{path}::{node.name}"
-    return names
 
 
 def _environment(tree: Path) -> dict[str, str]:

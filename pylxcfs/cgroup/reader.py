@@ -84,7 +84,7 @@ class CgroupFiles:
         return f"{self._mount_points[hierarchy]}{located.rstrip('/')}/{name}"
 
     def read(self, hierarchy: str, located: CgroupPath, name: str) -> bytes:
-        """Return a file's content; raises ControllerUnavailable, CgroupGone or ParseError."""
+        """Return a file's content; raises ControllerUnavailable, CgroupGone, ParseError, OSError for want."""
         key = (hierarchy, located)
         directory = self._directories.get(key)
         if directory is None:
@@ -198,6 +198,9 @@ class CgroupFiles:
         try:
             fd = self._open_with_room(f".{located}/{name}", root)
         except OSError as error:
+            if error.errno in WANT_OF_RESOURCES:
+                # The file is there: what stands for one that is not would be somebody else's number.
+                raise
             if error.errno not in GONE:
                 raise ControllerUnavailable(self.describe(hierarchy, located, name)) from error
             if not self.exists(hierarchy, located):

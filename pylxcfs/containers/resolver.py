@@ -91,6 +91,10 @@ class Resolver:
         self.unresolved += 1
         return None
 
+    def make_room(self) -> None:
+        """Close every descriptor that is only kept to save work."""
+        self._files.make_room()
+
     def is_linux32(self, pid: int) -> bool:
         """Tell whether a reader has a 32-bit personality; not if gone, or not to be traced (Yama)."""
         try:

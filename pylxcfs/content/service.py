@@ -24,6 +24,7 @@ from pylxcfs.containers.container import Container
 from pylxcfs.containers.resolver import Resolver
 from pylxcfs.content.counters import FileCounters
 from pylxcfs.content.viewbuilder import ViewBuilder
+from pylxcfs.linux.files import WANT_OF_RESOURCES
 from pylxcfs.procfiles.table import (
     CPUINFO,
     CPUINFO_LINUX32,
@@ -195,19 +196,40 @@ class ContentService:
         if self._host_view:
             container = None
         if not self._ttl:
-            return self._render(file, container)
+            return self._render_with_room(file, container)
         now = time.monotonic()
         key = (container, file)
         cached = self._cache.get(key)
         if cached is not None and now < cached[0]:
             counters.hits += 1
             return cached[1]
-        content = self._render(file, container)
+        content = self._render_with_room(file, container)
         self._cache[key] = (now + self._ttl, content)
         self._cache.move_to_end(key)
         if len(self._cache) > _MAX_CACHED:
             self._cache.popitem(last=False)
         return content
+
+    def _render_with_room(self, file: VirtualFile, container: Container | None) -> bytes:
+        """Render; where descriptors or memory are wanting, give up what is kept and try again.
+
+        Where even that does not help, what was shown last is shown; raises OSError where that is not kept.
+        Never the fallback, which may be the host's.
+        """
+        try:
+            return self._render(file, container)
+        except OSError as error:
+            if error.errno not in WANT_OF_RESOURCES:
+                raise
+        self._resolver.make_room()
+        try:
+            return self._render(file, container)
+        except OSError as error:
+            known = self._cache.get((container, file))
+            if error.errno not in WANT_OF_RESOURCES or known is None:
+                raise
+            self._note_fallback(file, error, "what was shown last")
+            return known[1]
 
     def _render(self, file: VirtualFile, container: Container | None) -> bytes:
         if container is None or self.is_hosts(file, container):
@@ -220,13 +242,16 @@ class ContentService:
             return self._fall_back(file, error)
 
     def _fall_back(self, file: VirtualFile, error: CgroupError) -> bytes:
-        reason = (file.path, type(error).__name__)
-        self.fallbacks[reason] += 1
-        if self.fallbacks[reason] == 1:
-            _log.warning("%s: serving the fallback (%s): %s", file.path, file.fallback.name.lower(), error)
+        self._note_fallback(file, error, file.fallback.name.lower())
         if file.fallback is Fallback.HOST:
             return self._read_host(file)
         return file.render(NOTHING_USED, self._host.snapshot(file.host_files))
+
+    def _note_fallback(self, file: VirtualFile, error: Exception, what: str) -> None:
+        reason = (file.path, type(error).__name__)
+        self.fallbacks[reason] += 1
+        if self.fallbacks[reason] == 1:
+            _log.warning("%s: serving the fallback (%s): %s", file.path, what, error)
 
     def _read_host(self, file: VirtualFile) -> bytes:
         text = self._host.read(file.host_file, as_linux32=file.as_linux32)

@@ -1,7 +1,10 @@
 """Cache and fallbacks: what a reader gets when the kernel does not answer."""
 
+import errno
 import logging
+import os
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -220,3 +223,51 @@ def test_walks_are_counted_apart(machine: _Machine) -> None:
     machine.content.visible_cpus(1)
     assert 2 == summarize([machine.content.walks]).requests
     assert {} == machine.content.counters
+
+
+def _fail_cgroup_files(monkeypatch: pytest.MonkeyPatch, number: int, times: int) -> None:
+    """Let that many openings of cgroup files fail."""
+    really_open = os.open
+    left = [times]
+
+    def fail(path: str, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
+        if left[0] and str(path).startswith("./"):
+            left[0] -= 1
+            raise OSError(number, os.strerror(number), path)
+        return really_open(path, flags, mode, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "open", fail)
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
+@pytest.mark.parametrize("times", [1, 2, 3])
+def test_want_of_descriptors_for_a_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, times: int
+) -> None:
+    """What is kept open is given up, and the container sees itself."""
+    world = _Machine(tmp_path)
+    known = world.add("a", 64 << 20)
+    world.resolver.answers = {7: [known]}
+    _fail_cgroup_files(monkeypatch, number, times)
+    assert b"65536 kB" in world.content.open(_FILES["meminfo"], 7)[1]
+    assert not world.content.fallbacks
+
+
+def test_want_of_descriptors_for_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What was shown last is shown; whoever has been shown nothing gets an error, and never the host's."""
+    now = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    world = _Machine(tmp_path, ttl=1.0)
+    known, other = world.add("a", 64 << 20), world.add("b", 32 << 20)
+    world.resolver.answers = {7: [known], 8: [other]}
+    shown = world.content.open(_FILES["meminfo"], 7)[1]
+    now += 5
+    _fail_cgroup_files(monkeypatch, errno.EMFILE, 1000)
+    world.resolver.make_room()
+    assert shown == world.content.open(_FILES["meminfo"], 7)[1]
+    with pytest.raises(OSError, match="Too many open files"):
+        world.content.open(_FILES["meminfo"], 8)
+    assert {("proc/meminfo", "OSError"): 1} == dict(world.content.fallbacks)
+    assert "what was shown last" in caplog.text
