@@ -86,6 +86,9 @@ def _each(processes: Processes, *, with_tables: bool) -> Iterator[tuple[Namespac
             continue
         looked_at[inode] += 1
         best[inode] = min(candidate, best.get(inode, candidate))
+    for inode, count in looked_at.items():
+        if count >= _MOST_PROCESSES and inode not in hosts:
+            best[inode] = min(best[inode], _init_of(processes, best[inode], inode))
     for inode, (_, start_ticks, pid) in best.items():
         try:
             with processes.hold(pid) as process:
@@ -94,6 +97,22 @@ def _each(processes: Processes, *, with_tables: bool) -> Iterator[tuple[Namespac
                     yield namespace, _table(process, namespace) if with_tables else _NOT_READ
         except (*PROCESS_GONE, PermissionError, ParseError):
             continue
+
+
+def _init_of(processes: Processes, member: tuple[bool, int, int], inode: int) -> tuple[bool, int, int]:
+    """Return the init of a process's pid namespace if it is in the same mount namespace, else the process.
+
+    Numbers are given out anew after the highest: of many processes, init may not be among the lowest.
+    """
+    try:
+        with processes.hold(member[-1]) as process:
+            pid = processes.find_init(process)
+        with processes.hold(pid) as process:
+            if process.namespace("mnt") == inode:
+                return member[0], process.start_ticks(), pid
+    except (OSError, ParseError):
+        pass
+    return member
 
 
 def _describe(

@@ -1,11 +1,17 @@
 """A container that mounts as much as it can delays nobody else's files, and gets its own."""
 
+import os
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Final
 
+import psutil
 import pytest
 
+from pylxcfs.containers.processes import HeldProcess, Processes
+from pylxcfs.reattach.namespaces import each_namespace
 from pylxcfs.reattach.survey import MOST_PLACES
 from tests.support.cgroups import MIB, Limits
 from tests.support.container import FILES, Container
@@ -51,3 +57,37 @@ def test_twenty_thousand_lines(site: Site, make_bound: MakeBound, capsys: pytest
     assert done.returncode == 1
     again = site.ctl("detach")
     assert {("alive", "detached")} == again.actions({each.init_pid for each in neighbours})
+
+
+def _mount_namespace(pid: int) -> str:
+    try:
+        return os.readlink(f"/proc/{pid}/ns/mnt")
+    except OSError:
+        return ""
+
+
+def test_many_processes(make_bound: MakeBound, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a namespace with hundreds of processes some are looked at, and its container's init is found."""
+    container = make_bound(files=())
+    many = container.start("sh", "-c", "for i in $(seq 200); do sleep infinity & done; echo ready; exec cat")
+    assert many.stdout is not None
+    assert many.stdout.readline() == "ready\n"
+    own = os.readlink(f"/proc/{container.init_pid}/ns/mnt")
+    hold, held = Processes.hold, list[int]()
+
+    def holding(processes: Processes, pid: int) -> AbstractContextManager[HeldProcess]:
+        held.append(pid)
+        return hold(processes, pid)
+
+    # As where numbers have come to their end and begun anew: init has the highest.
+    ordered = [*(pid for pid in psutil.pids() if pid != container.init_pid), container.init_pid]
+    monkeypatch.setattr(psutil, "pids", lambda: ordered)
+    monkeypatch.setattr(Processes, "hold", holding)
+    found = {namespace.inode: namespace.pid for namespace, _ in each_namespace(Path("/proc"))}
+    assert container.init_pid == found[int(own[5:-1])]
+    inside = [pid for pid in ordered if _mount_namespace(pid) == own]
+    # Some more, to find init, and for what is told of it.
+    assert len(inside) > 200
+    assert 64 <= sum(pid in inside for pid in held) <= 64 + 3
+    container.kill()
+    many.communicate()
