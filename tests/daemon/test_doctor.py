@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+import psutil
+
 from tests.support.asking import Answer, ask, ask_text, runtime_directory, stopped
 from tests.support.container import Container
 from tests.support.daemon import REPOSITORY, Daemon, file_system_name, pylxcfs_command
@@ -42,7 +44,10 @@ def test_healthy(site: Site, make_bound: Callable[..., Container]) -> None:
     _wait_until_told(site.daemon)
     answer = _examine(site)
     assert (0, set()) == (answer.status, answer.subjects("fail")), answer.document
-    assert set() == answer.subjects("warn") - _OF_THE_MACHINE, answer.document
+    warned = {
+        subject for subject in answer.subjects("warn") if not subject.startswith(("kernel ", "cgroup "))
+    }
+    assert set() == warned - _OF_THE_MACHINE, answer.document
     expected = {
         "daemon",
         "mount",
@@ -60,13 +65,22 @@ def test_healthy(site: Site, make_bound: Callable[..., Container]) -> None:
     assert text.splitlines()[-1].startswith("no failures, ")
 
 
+def _waits_for_fuse(pid: int) -> bool:
+    where = Path(f"/proc/{pid}/wchan").read_text()
+    if where != "0":
+        return "fuse" in where or "request" in where
+    # It runs, or this kernel does not tell where processes wait.
+    process = psutil.Process(pid)
+    asleep = process.status() in {psutil.STATUS_SLEEPING, psutil.STATUS_DISK_SLEEP}
+    return asleep and process.name() == "cat"
+
+
 def test_stopped(site: Site) -> None:
     """Supervisor and server that are stopped are found while a reader waits; the doctor does not."""
     _wait_until_told(site.daemon)
     with stopped(site.daemon):
         reader = subprocess.Popen(["cat", site.mount_point / "proc/meminfo"], stdout=subprocess.DEVNULL)
-        syscall = Path(f"/proc/{reader.pid}/wchan")
-        wait_for("a reader waits", lambda: "fuse" in syscall.read_text() or "request" in syscall.read_text())
+        wait_for("a reader waits", lambda: _waits_for_fuse(reader.pid))
         answer = _examine(site, _in_namespace(_FUSECTL))
     assert 0 == reader.wait()
     assert 1 == answer.status

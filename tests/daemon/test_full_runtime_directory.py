@@ -72,6 +72,7 @@ class _Reader:
         self.process.communicate()
 
 
+@pytest.mark.needs("resend")
 @pytest.mark.parametrize("full_first", [True, False])
 def test_containers_see_themselves(
     small_mount: Path, start_daemon: StartDaemon, make_cgroup: Callable[..., Cgroup], *, full_first: bool
