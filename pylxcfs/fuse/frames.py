@@ -60,6 +60,8 @@ MAX_WRITE: Final = 4096
 
 #: Length, opcode, unique, node, uid, gid, pid (in our pid namespace; 0 if it has none there), padding.
 IN_HEADER: Final = struct.Struct("=IIQQIIII")
+#: What every request is looked at for.
+LENGTH_OPCODE_PID: Final = struct.Struct("=II24xI")
 OUT_HEADER: Final = struct.Struct("=IiQ")
 #: Handle, offset, size, flags.
 READ_IN: Final = struct.Struct("=QQII")

@@ -15,6 +15,7 @@ import logging
 import os
 from collections.abc import Container
 from contextlib import suppress
+from os import dup2, read, write
 from typing import Final, Protocol
 
 from pylxcfs.fuse.affinity import Nearness
@@ -22,6 +23,7 @@ from pylxcfs.fuse.counts import RequestCounts
 from pylxcfs.fuse.frames import (
     FRAME_SIZE,
     IN_HEADER,
+    LENGTH_OPCODE_PID,
     UNANSWERED,
     Header,
     Opcode,
@@ -47,7 +49,7 @@ _TRIES: Final = 16
 _IN_A_ROW: Final = 256
 
 _PIPE_SIZE: Final = 1 << 16
-_NOBODY: Final = Header(0, 0, 0, 0, 0, 0, 0, 0)
+_NOBODY: Final = bytes(IN_HEADER.size)
 
 
 class Closed(Exception):  # noqa: N818 - an end
@@ -88,10 +90,15 @@ class Gate:
         self._is_way_out = False
         self._left = _IN_A_ROW
         self.counts = RequestCounts()
-        #: The request that is being answered: pyfuse3 does not tell every handler who asks for what.
-        self.header = _NOBODY
+        self._requests = self.counts.requests
+        self._frame = _NOBODY
         #: Whether a request was passed on and the next one not asked for.
         self.is_answering = False
+
+    @property
+    def header(self) -> Header:
+        """The request that is being answered: pyfuse3 does not tell every handler who asks for what."""
+        return Header._make(IN_HEADER.unpack_from(self._frame))
 
     def wait(self) -> None:
         """Return when the next request stands in the slot; raises Closed.
@@ -100,7 +107,9 @@ class Gate:
         """
         if self.is_answering:
             self.is_answering = False
-            self._finish()
+            if not self._is_way_out or self._nowhere is not None:
+                self._finish()
+            self._close_way_out()
         elif self._nowhere is not None:
             os.write(self._entry, pack_library_init())
             self.is_answering = True
@@ -114,7 +123,7 @@ class Gate:
 
     def open_way_out(self) -> None:
         """Have what is written into the slot reach the kernel; call it before an answer."""
-        os.dup2(self._answers, self.slot, inheritable=False)
+        dup2(self._answers, self.slot, False)  # noqa: FBT003 - by name it takes longer
         self._is_way_out = True
 
     def refuse(self, number: int) -> bool:
@@ -144,26 +153,25 @@ class Gate:
             os.close(fd)
 
     def _close_way_out(self) -> None:
-        os.dup2(self._exit, self.slot, inheritable=False)
+        dup2(self._exit, self.slot, False)  # noqa: FBT003 - by name it takes longer
         self._is_way_out = False
 
     def _finish(self) -> None:
-        """Have the slot give requests again."""
+        """Look after what is not usual."""
         if self._nowhere is not None:
             os.close(self._nowhere)
             self._nowhere = None
             self._answers = self._device
-        elif not self._is_way_out:
+        else:
             # libfuse has answered by itself, to where nobody reads, or not at all.
             self.refuse(errno.EIO)
-        self._close_way_out()
 
     def _take_next(self) -> bool:
         """Take requests until one is to be passed on; False if there is none or something else to be done."""
-        tries, loop = _TRIES, self._loop
+        tries, loop, device = _TRIES, self._loop, self._device
         while tries and self._left and not loop.steps and not loop.stopping:
             try:
-                frame = os.read(self._device, FRAME_SIZE)
+                frame = read(device, FRAME_SIZE)
             except OSError as error:
                 if error.errno in _TRY_AGAIN:
                     tries -= 1
@@ -174,32 +182,31 @@ class Gate:
                 raise
             tries = _TRIES
             self._left -= 1
-            if self._takes(frame):
-                os.write(self._entry, frame)
-                return True
+            if len(frame) < IN_HEADER.size:
+                # Nobody can be answered. No kernel has ever sent one.
+                _log.warning("not answered: a request of %d bytes", len(frame))
+                continue
+            self._frame = frame
+            length, opcode, pid = LENGTH_OPCODE_PID.unpack_from(frame)
+            if self._nearness is not None:
+                self._nearness.asked_by(pid)
+            if opcode in self._passed_on and length == len(frame):
+                self._requests[opcode] += 1
+                if not is_refused(opcode, frame):
+                    write(self._entry, frame)
+                    return True
+                self.counts.refused[errno.EINVAL] += 1
+                self.refuse(errno.EINVAL)
+            else:
+                self._answer(opcode)
         if loop.stopping:
             raise Closed
         return False
 
-    def _takes(self, frame: bytes) -> bool:
-        """Look at a request, and answer it unless it is to be passed on."""
-        if len(frame) < IN_HEADER.size:
-            # Nobody can be answered. No kernel has ever sent one.
-            _log.warning("not answered: a request of %d bytes", len(frame))
-            return False
-        self.header = header = Header._make(IN_HEADER.unpack_from(frame))
-        opcode = header.opcode
-        if self._nearness is not None:
-            self._nearness.asked_by(header.pid)
-        if opcode in self._passed_on and header.length == len(frame):
-            self.counts.requests[opcode] += 1
-            if not is_refused(opcode, frame):
-                return True
-            self.counts.refused[errno.EINVAL] += 1
-            self.refuse(errno.EINVAL)
-        elif opcode == Opcode.INIT:
-            self.counts.requests[opcode] += 1
-            os.write(self._device, answer_init(frame))
+    def _answer(self, opcode: int) -> None:
+        """Answer a request that is not to be passed on."""
+        if opcode == Opcode.INIT:
+            self._requests[opcode] += 1
+            os.write(self._device, answer_init(self._frame))
         elif opcode not in UNANSWERED:
             self.refuse(errno.ENOSYS)
-        return False

@@ -84,7 +84,7 @@ def _answering(
     async def answer(
         self: "Operations", /, *arguments: _Arguments.args, **named: _Arguments.kwargs
     ) -> _Answer:
-        self._asker.open_way_out()
+        self._open_way_out()
         try:
             return handler(self, *arguments, **named)
         except FUSEError as error:
@@ -123,6 +123,7 @@ class Operations(pyfuse3.Operations):
         self._content = content
         self._passes = passes
         self._asker = asker
+        self._open_way_out = asker.open_way_out
         self._triggers = triggers
         serial = first_serial(time.clock_gettime_ns(time.CLOCK_BOOTTIME))
         self._files: Handles[Readable] = Handles(serial)
