@@ -197,3 +197,11 @@ def test_cpu_without_cpuacct_and_without_v2(tmp_path: Path) -> None:
     reader = _open(tmp_path, {"cpu": ("cpu",)}, v2=True)
     paths = CgroupPaths.of({"cpu": CgroupPath("/c")})
     assert (CpuMax(7, 7), CpuStats()) == (reader.cpu_max(paths), reader.cpu(paths))
+
+
+def test_versions_are_told(tmp_path: Path) -> None:
+    """Which version answers for each controller, and none for one that is nowhere."""
+    _write(tmp_path, {"unified/cgroup.controllers": "io memory\n", "both/c/cpu.shares": "1\n"})
+    reader = _open(tmp_path, {"both": ("cpu", "cpuacct")}, v2=True)
+    told = {controller.value: version for controller, version in reader.versions.items()}
+    assert {"memory": "v2", "io": "v2", "cpu": "v1", "pressure": "v2"} == told

@@ -271,3 +271,21 @@ def test_want_of_descriptors_for_long(
         world.content.open(_FILES["meminfo"], 8)
     assert {("proc/meminfo", "OSError"): 1} == dict(world.content.fallbacks)
     assert "what was shown last" in caplog.text
+
+
+def test_content_is_cached_as_long_as_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until its time is over, and not at that moment; each time is counted as it took."""
+    now = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    world = _Machine(tmp_path, ttl=1.0)
+    world.resolver.answers = {7: [world.add("a", 64 << 20)]}
+    meminfo = _FILES["meminfo"]
+    world.content.open(meminfo, 7)
+    world.limit("a", 32 << 20)
+    now += 0.99
+    assert b"65536 kB" in world.content.open(meminfo, 7)[1]
+    now = 1001.0
+    assert b"32768 kB" in world.content.open(meminfo, 7)[1]
+    counters = world.content.counters[meminfo.path]
+    assert (3, 1) == (sum(counters.classes), counters.hits)
+    assert 0 < counters.longest_ns <= counters.total_ns < 60 * 10**9

@@ -1,5 +1,6 @@
 """The averages are the kernel's, bit for bit."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -62,3 +63,21 @@ def test_begins_below_the_mean(mean: int, age: float) -> None:
     """A first value is never above what ran on average, and nearer the shorter its time."""
     one, five, fifteen = LoadAverage.begin(mean, age, 0.0).averages
     assert 0 <= fifteen <= five <= one <= mean
+
+
+@pytest.mark.parametrize("age_seconds,expected", [(0, 0), (4.9, 0), (5, 164), (9.9, 164), (10, 315)])
+def test_beginning(age_seconds: float, expected: int) -> None:
+    """A container of that age has had one sample every five seconds, and the next one is due in five."""
+    load = LoadAverage.begin(2048, age_seconds, 100.0)
+    assert (expected, 105.0) == (load.averages.one, load.due)
+
+
+def test_samples_are_due_every_five_seconds() -> None:
+    """One that comes late counts for those that were missed, and the next one is due as if it had not."""
+    load = LoadAverage.begin(0, 0, 100.0)
+    assert load is load.advance(1, 104.9)
+    once = load.advance(1, 105.0)
+    assert (164, 110.0) == (once.averages.one, once.due)
+    twice = load.advance(1, 110.0)
+    assert (315, 115.0) == (twice.averages.one, twice.due)
+    assert 115.0 == load.advance(1, 114.9).due

@@ -6,6 +6,7 @@ import pytest
 
 from pylxcfs.cgroup.types import ParseError
 from pylxcfs.containers.processes import Processes
+from pylxcfs.containers.procpid import parse_last_cpu, parse_start_ticks
 from pylxcfs.view.host import HostReader
 
 
@@ -69,3 +70,15 @@ def test_damaged_state(processes: Processes, tmp_path: Path, stat: str) -> None:
     (tmp_path / "proc/103/task/103/stat").write_text(stat)
     with pytest.raises(ParseError):
         processes.task_state(103)
+
+
+def test_last_cpu() -> None:
+    """It is field 39, whatever the command is called."""
+    fields = " ".join(str(number) for number in range(4, 53))
+    for command in (b"x", b"a) S 1 (b", b")"):
+        assert 39 == parse_last_cpu(b"7 (" + command + b") S " + fields.encode() + b"\n")
+    assert 22 == parse_start_ticks(b"7 (x) S " + fields.encode() + b"\n")
+    with pytest.raises(ParseError):
+        parse_last_cpu(b"7 (x) S 4 5 6")
+    with pytest.raises(ParseError):
+        parse_last_cpu(b"7")
