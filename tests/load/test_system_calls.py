@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +20,8 @@ from tests.support.cgroups import MIB, Cgroup, Limits
 from tests.support.container import container
 from tests.support.daemon import Daemon
 
+pytestmark = pytest.mark.needs("strace")
+
 _READS: Final = 400
 _MOODY: Final = frozenset(
     {"sched_yield", "poll", "ppoll", "epoll_wait", "futex", "restart_syscall", "clock_gettime", "sendto"}
@@ -26,8 +29,6 @@ _MOODY: Final = frozenset(
 #: Open, read, read to the end, close, as often as told.
 _READER: Final = """
 import os, sys
-
-pytestmark = pytest.mark.needs("strace")
 for _ in range(int(sys.argv[2])):
     fd = os.open(sys.argv[1], os.O_RDONLY)
     while os.read(fd, 65536):
@@ -85,3 +86,24 @@ def test_calls_per_read(  # noqa: PLR0913, PLR0917 - fixtures
         read(20)
         calls = _count(daemon.server_pid, new_directory("strace") / "summary", lambda: read(_READS))
     assert calls / _READS <= most
+
+
+def test_calls_below_limits(
+    start_daemon: Callable[..., Daemon],
+    make_cgroup: Callable[..., Cgroup],
+    new_directory: Callable[[str], Path],
+) -> None:
+    """Each cgroup above the container costs one more, and with a limit at most three more than that."""
+    daemon = start_daemon("--cache-ttl", "0")
+    counts = []
+    for limits in (Limits(), Limits(memory=200 * MIB)):
+        parent = make_cgroup(limits)
+        group = make_cgroup(Limits(memory=100 * MIB), parent=parent)
+        with container(daemon.proc, group) as running:
+            read = partial(running.run, sys.executable, "-ISc", _READER, "/proc/meminfo")
+            read("20")
+            summary = new_directory("strace") / "summary"
+            counts.append(_count(daemon.server_pid, summary, partial(read, str(_READS))) / _READS)
+    without, limited = counts
+    print(f"\n{without:.2f} calls below a group without a limit, {limited:.2f} below one with")  # noqa: T201 - told
+    assert without + 1.5 <= limited <= without + 3.5
