@@ -73,15 +73,15 @@ def _each(processes: Processes, *, with_tables: bool) -> Iterator[tuple[Namespac
     looked_at: Counter[int] = Counter()
     for pid in psutil.pids():
         try:
-            inode = processes.namespace(pid, "mnt")
+            inode, task = _mount_namespace(processes, pid)
             if pid == _INIT:
                 hosts.add(inode)
             # Most processes of a machine are the host's, and one of them is enough.
             if looked_at[inode] >= (1 if inode in hosts else _MOST_PROCESSES):
                 continue
-            with processes.hold(pid) as process:
+            with processes.hold(task) as process:
                 # unshare(1) stays in the container's mount namespace, but not in its pid namespace.
-                candidate = (process.namespace("pid") == own[1], process.start_ticks(), pid)
+                candidate = (process.namespace("pid") == own[1], process.start_ticks(), task)
         except (*PROCESS_GONE, PermissionError, ParseError):
             continue
         looked_at[inode] += 1
@@ -113,6 +113,15 @@ def _init_of(processes: Processes, member: tuple[bool, int, int], inode: int) ->
     except (OSError, ParseError):
         pass
     return member
+
+
+def _mount_namespace(processes: Processes, pid: int) -> tuple[int, int]:
+    """Return a process's mount namespace, and a thread that is in it: its leader may have ended."""
+    try:
+        return processes.namespace(pid, "mnt"), pid
+    except FileNotFoundError:
+        with processes.hold(pid) as process, process.living() as thread:
+            return thread.namespace("mnt"), thread.number()
 
 
 def _describe(

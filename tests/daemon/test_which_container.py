@@ -20,9 +20,13 @@ MakeCgroup = Callable[..., Cgroup]
 MakeContainer = Callable[..., Container]
 
 
+def _mib(text: str) -> int:
+    return meminfo(text)["MemTotal"] // 1024
+
+
 def _show(*options: str) -> int:
     done = subprocess.run([*CTL, "show", *options, "meminfo"], check=True, stdout=subprocess.PIPE, text=True)
-    return meminfo(done.stdout)["MemTotal"] // 1024
+    return _mib(done.stdout)
 
 
 @pytest.mark.parametrize("shape", ["lxc.payload.{}", "lxc/{}"])
@@ -59,12 +63,17 @@ def test_processes_and_cgroups(site: Site, make_bound: MakeContainer) -> None:
         )
 
 
-def test_process_without_its_main_thread(make_cgroup: MakeCgroup) -> None:
-    """It is looked at through a thread that lives."""
+def test_process_without_its_main_thread(site: Site, make_cgroup: MakeCgroup) -> None:
+    """A container whose init is one is found, and reached, through a thread that lives."""
     group = make_cgroup(Limits(memory=100 * MIB))
     with as_init(group.directories, leaderless=True) as init:
         wait_for("leader ends", lambda: b") Z " in Path(f"/proc/{init.pid}/stat").read_bytes())
-        assert 100 == _show("--pid", str(init.pid))
+        for options in (("--pid", str(init.pid)), ("--container", group.name)):
+            assert 100 == _show(*options)
+        assert "attached" == site.ctl("reattach", "--container", group.name).of("/proc/meminfo")[1]
+        assert 100 == _mib(init.read("/proc/meminfo"))
+        assert "detached" == site.ctl("detach", "--pid", str(init.pid)).of("/proc/meminfo")[1]
+        assert 100 < _mib(init.read("/proc/meminfo"))
 
 
 def test_process_that_ends_meanwhile(make_cgroup: MakeCgroup) -> None:
