@@ -279,3 +279,12 @@ def test_tasks_errors(tree: Tree, path: str, error: type[Exception]) -> None:
     """No cgroup of its own, a removed one and a list that is none are three different things."""
     with pytest.raises(error):
         list_tasks(tree({"cpu/a/tasks": "one\n"}), _at(path))
+
+
+def test_known_hierarchies(tmp_path: Path) -> None:
+    """What nothing is read from is left out, be it some or all of them."""
+    files = CgroupFiles({"memory": str(tmp_path)}, 4)
+    own, other = {"memory": CgroupPath("/a")}, {"rdma": CgroupPath("/b")}
+    assert CgroupPaths.of(own) == files.known(CgroupPaths.of(own))
+    assert CgroupPaths.of(own) == files.known(CgroupPaths.of(own | other))
+    assert CgroupPaths.of({}) == files.known(CgroupPaths.of(other))

@@ -167,3 +167,9 @@ def test_impossible_sample(visible: set[int], quota: CpuMax | None) -> None:
     """No CPUs, no period or a negative quota is refused."""
     with pytest.raises(ValueError, match="Sample"):
         Sample(0, CpuSet(visible), quota=quota)
+
+
+def test_room_is_what_neither_user_nor_system_time_has_taken() -> None:
+    """System time takes room from what was used on hidden CPUs as user time does."""
+    ledger = open_ledger(sample(10, {0, 1}, {0: (2, 6), 7: (6, 0)}))
+    assert {0: (3, 6, 1), 1: (5, 0, 5)} == shown(ledger)

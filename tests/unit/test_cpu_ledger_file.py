@@ -537,3 +537,11 @@ def test_foreign_numbers(world: _World) -> None:
         content[at + 24 : at + 24 + len(numbers)] = numbers
         world.path.write_bytes(content)
         assert world.server(cpus=1).load(_key(1)) is None
+
+
+def test_the_latest_counts_whatever_it_says(world: _World) -> None:
+    """A container whose init was replaced is younger than before: not the larger ledger is the newer one."""
+    server = world.server()
+    for seconds in (9, 7, 5, 3, 8, 1):
+        server.save(_key(1), _ledger(seconds))
+        assert _shows(_ledger(seconds)) == _shows(world.server().load(_key(1)))
