@@ -25,9 +25,9 @@ _PACKAGES: Final = ("procps", "python3-psutil")
 READ_PASS: Final = pass_command(f"/{CPU_TREE}")
 #: Between what a command printed and that; for printf(1).
 _MARK: Final = "\\n== afterwards\\n"
-#: What docker starts here needs no network, and most build machines let it have none.
+#: What docker starts here needs no network, most build machines let it have none, and theirs stays as it is.
 _DAEMON_OPTIONS: Final = (
-    *("--iptables=false", "--ip6tables=false", "--bridge=none"),
+    *("--iptables=false", "--ip6tables=false", "--ip-forward=false", "--bridge=none"),
     *("--exec-opt", "native.cgroupdriver=cgroupfs"),
 )
 
