@@ -10,6 +10,7 @@ from typing import Final
 
 import pytest
 
+from tests.support.capabilities import needing
 from tests.support.cgroups import MIB, Limits, cgroup
 from tests.support.daemon import REPOSITORY, Daemon
 from tests.support.docker import busybox_image
@@ -82,6 +83,7 @@ class Lxc:
 
 
 @pytest.fixture(params=["privileged", "unprivileged"])
+@needing("lxc-start", "newuidmap", "busybox")
 def lxc(
     request: pytest.FixtureRequest, machine: Session, daemon: Daemon, new_directory: Callable[[str], Path]
 ) -> Iterator[Lxc]:

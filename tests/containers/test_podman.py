@@ -10,6 +10,7 @@ from typing import Final
 import pytest
 
 from pylxcfs.runtime.programs import CRUN_WRAPPER, HOOK, WRAPPER, Options, install_programs
+from tests.support.capabilities import needing
 from tests.support.cgroups import cgroup
 from tests.support.daemon import Daemon
 from tests.support.docker import busybox_image
@@ -71,6 +72,7 @@ class Podman:
 
 
 @pytest.fixture(scope="module")
+@needing("podman", "crun", "runc", "busybox")
 def podman(machine: Session, daemon: Daemon, new_directory: Callable[[str], Path]) -> Iterator[Podman]:
     """Make podman ready."""
     directory = new_directory("podman")

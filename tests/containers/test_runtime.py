@@ -10,6 +10,7 @@ from typing import Final
 
 import pytest
 
+from tests.support.capabilities import needing
 from tests.support.daemon import Daemon
 from tests.support.docker import BUSYBOX, DEBIAN, Docker, busybox_image, debian_image, docker
 from tests.support.operator import CTL
@@ -48,6 +49,7 @@ def _install(verb: str, config: Path, directory: Path, *options: str) -> str:
 
 
 @pytest.fixture(scope="module")
+@needing("docker", "debian-image")
 def installed(machine: Session, daemon: Daemon, new_directory: Callable[[str], Path]) -> Iterator[Installed]:
     """Install our runtime for a docker daemon; at the end its configuration is as it was before."""
     directory = new_directory("runtime")

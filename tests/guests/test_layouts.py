@@ -11,9 +11,8 @@ import pytest
 
 from tests.support.cgroups import find_layout
 from tests.support.daemon import REPOSITORY
-from tests.support.guest import run_in_guest
-
-pytestmark = pytest.mark.needs("uml")
+from tests.support.guest import Guest
+from tests.support.guests import Guests
 
 _OTHER: Final = "v1" if find_layout().version("memory") == 2 else "v2"
 _TESTS: Final = REPOSITORY / "tests/daemon"
@@ -61,20 +60,27 @@ _IN_PLACES: Final = ("memory_limit_is_total", "smaller_ancestor_wins", "quota_cu
 Facts = dict[str, Any]
 
 
-@pytest.fixture(scope="module")
-def facts(tmp_path_factory: pytest.TempPathFactory) -> Facts:
-    """Return what became of the tests there."""
+def _suite() -> Guest:
+    """Return the guest that runs the selection."""
     tests = [f"{_TESTS / file}::test_{name}" for file, names in _SELECTION.items() for name in names]
     places = {"here": ["-q", *tests]}
     if _OTHER == "v1":
         tests.append(str(_TESTS / "test_cgroup_v1.py"))
     else:
-        few = [f"{_TESTS / 'test_container.py'}::test_{name}" for name in _IN_PLACES]
-        places |= {place: ["-q", *few] for place in ("namespace", "delegated")}
+        places |= {place: ["-q", *_FEW] for place in ("namespace", "delegated")}
     machine = ("uml-run", "-c", _OTHER, "-s", "64M", "-d", "256M", "-C", str(REPOSITORY))
-    program = Path(__file__).with_name("suite_guest.py")
-    state = tmp_path_factory.mktemp("suite")
-    found: Facts = json.loads(run_in_guest(state, program, json.dumps(places), machine=machine))
+    return Guest(Path(__file__).with_name("suite_guest.py"), (json.dumps(places),), machine)
+
+
+_FEW: Final = [f"{_TESTS / 'test_container.py'}::test_{name}" for name in _IN_PLACES]
+_SUITE: Final = _suite()
+_SCOPE: Final = Guest(Path(__file__).with_name("scope_guest.py"), ("-q", *_FEW))
+
+
+@pytest.fixture(scope="module")
+def facts(guests: Guests) -> Facts:
+    """Return what became of the tests there."""
+    found: Facts = json.loads(guests.output(_SUITE))
     return found
 
 
@@ -84,6 +90,7 @@ def _failures(outcomes: dict[str, str]) -> dict[str, str]:
     return {test: why for test, why in others.items() if "pressure: " not in why}
 
 
+@pytest.mark.guest(_SUITE)
 def test_natively_on_the_other_version(facts: Facts) -> None:
     """Every test of the selection passes there, none is left out for want of another cgroup layout."""
     outcomes = facts["here"]["outcomes"]
@@ -92,6 +99,7 @@ def test_natively_on_the_other_version(facts: Facts) -> None:
     assert list(outcomes.values()).count("passed") >= sum(map(len, _SELECTION.values()))
 
 
+@pytest.mark.guest(_SUITE)
 @pytest.mark.parametrize("place", ["namespace", "delegated"])
 def test_room_is_made_and_put_back(facts: Facts, place: str) -> None:
     """Groups can be limited in a container's cgroup namespace too, and below a group of systemd's."""
@@ -105,11 +113,10 @@ def test_room_is_made_and_put_back(facts: Facts, place: str) -> None:
 
 
 @pytest.mark.needs("systemd")
-def test_systemd_is_asked_for_a_scope(tmp_path_factory: pytest.TempPathFactory) -> None:
+@pytest.mark.guest(_SCOPE)
+def test_systemd_is_asked_for_a_scope(guests: Guests) -> None:
     """On v2 under systemd, groups are made and limited in a scope of their own, of which nothing stays."""
-    tests = [f"{_TESTS / 'test_container.py'}::test_{name}" for name in _IN_PLACES]
-    program = Path(__file__).with_name("scope_guest.py")
-    facts: Facts = json.loads(run_in_guest(tmp_path_factory.mktemp("scope"), program, "-q", *tests))
+    facts: Facts = json.loads(guests.output(_SCOPE))
     assert 0 == facts["status"], facts["printed"]
     assert f"{len(_IN_PLACES)} passed" in facts["printed"].splitlines()[-1]
     assert "" == facts["left"]

@@ -44,11 +44,16 @@ _TWO_LAYERS: Final = ("root", "namespaces", "cgroups")
 #: Program -> the Debian package that has it.
 PROGRAMS: Final = {
     "busybox": "busybox-static",
+    "crun": "crun",
     "dockerd": "docker.io",
     "htop": "htop",
     "java": "default-jre-headless",
+    "lxc-start": "lxc",
     "lxcfs": "lxcfs",
+    "newuidmap": "uidmap",
     "node": "nodejs",
+    "podman": "podman",
+    "runc": "runc",
     "tmux": "tmux",
     "top": "procps",
 }

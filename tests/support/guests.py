@@ -94,7 +94,7 @@ class Guests:
         if self._seconds:
             terminalreporter.section("guests, meanwhile")
             for guest, seconds in self._seconds.items():
-                terminalreporter.line(f"{guest.name:<38}{seconds:>10.1f}")
+                terminalreporter.line(f"{guest.name[:38]:<38}{seconds:>10.1f}")
 
 
 def pytest_configure(config: pytest.Config) -> None:
