@@ -53,6 +53,7 @@ _FILES: Final = frozenset(
         *("/proc/cpuinfo", "/proc/diskstats", "/proc/loadavg", "/proc/meminfo", "/proc/pressure"),
         *("/proc/slabinfo", "/proc/stat", "/proc/swaps", "/proc/uptime"),
         *("/sys/devices/system/cpu", "/var/lib/lxcfs"),
+        *(["/sys/devices/system/node"] if Path("/sys/devices/system/node").exists() else ()),
     }
 )
 
