@@ -1,13 +1,13 @@
-"""``python -m pylxcfs.reattach attach|detach ARGUMENTS…``: what a daemon of these arguments does to binds.
+"""``python -m pylxcfs.reattach attach|detach|leave ARGUMENTS…``: what a daemon does to binds.
 
 A process of its own: the daemon's supervisor stays small, and goes on if anything here does not. The name
-``pylxcfs.reattach`` and both verbs stay: supervisors of earlier versions start this code by them.
+``pylxcfs.reattach`` and the verbs stay: supervisors of earlier versions start this code by them.
 """
 
 import logging
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from pylxcfs.cli import parse_arguments
@@ -15,16 +15,15 @@ from pylxcfs.config import Config
 from pylxcfs.console import set_up_logging
 from pylxcfs.errors import StartupError
 from pylxcfs.fuse.mount_options import parse_mount_options
-from pylxcfs.reattach.actions import detach, reattach
-from pylxcfs.reattach.outcome import Action, summary
+from pylxcfs.reattach.actions import detach, leave, reattach
+from pylxcfs.reattach.outcome import Action, Outcome, summary
 from pylxcfs.reattach.plan import Request
-from pylxcfs.reattach.protocol import Verb
 
 _log = logging.getLogger(__name__)
 #: Nobody reads thousands of lines in a log; `pylxcfsctl reattach --dry-run` has them all.
 _MAX_TOLD: Final = 20
-#: What an older supervisor says, that still runs when this code is installed over its own.
-_OLD_VERBS: Final = {"plant": Verb.ATTACH}
+#: By the first argument; "plant" is what older supervisors say, that still run when this code is installed.
+_ACTIONS: Final = {"attach": reattach, "plant": reattach, "detach": detach, "leave": leave}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -32,10 +31,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     verb, *arguments = sys.argv[1:] if argv is None else argv
     config = parse_arguments(arguments)
     set_up_logging(config.log_level)
-    return _run(_OLD_VERBS.get(verb) or Verb(verb), config)
+    return _run(_ACTIONS[verb], config)
 
 
-def _run(verb: Verb, config: Config) -> int:
+def _run(act: Callable[[Request], list[Outcome]], config: Config) -> int:
     began = time.monotonic()
     request = Request(
         mount_point=config.mount_point,
@@ -44,7 +43,7 @@ def _run(verb: Verb, config: Config) -> int:
         proc_root=config.proc_root,
     )
     try:
-        outcomes = reattach(request) if verb is Verb.ATTACH else detach(request)
+        outcomes = act(request)
     except (StartupError, OSError) as error:
         _log.error("binds in running containers are left as they are: %s", error)
         return 1

@@ -1,8 +1,9 @@
 """Attaches our files anew in running containers, and detaches them."""
 
 import os
+import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -10,8 +11,9 @@ from typing import Final
 from pylxcfs.errors import StartupError
 from pylxcfs.fuse.mounting import FILE_SYSTEM_TYPE, mount_at
 from pylxcfs.fuse.probe import ask
+from pylxcfs.linux import mountapi
 from pylxcfs.linux.files import read_boot_id
-from pylxcfs.linux.mountapi import can_close_mounts
+from pylxcfs.linux.mountapi import MNT_DETACH, UMOUNT_NOFOLLOW, can_close_mounts
 from pylxcfs.linux.mountinfo import Mount
 from pylxcfs.reattach.detached import Detached, DetachedFile
 from pylxcfs.reattach.outcome import Action, Outcome
@@ -20,6 +22,10 @@ from pylxcfs.reattach.protocol import Answer, Order, Verb, Word
 from pylxcfs.reattach.survey import State
 from pylxcfs.reattach.worker_client import Worker
 
+#: After so many passes in a row that found nothing to detach, nobody is creating a container with our files
+#: any more: a runtime binds them within a fraction of a second after it has looked them up.
+_QUIET_PASSES: Final = 4
+_PAUSE_SECONDS: Final = 0.2
 _NOT_DONE: Final = {
     Word.LEFT: Action.LEFT,
     Word.GONE: Action.GONE,
@@ -56,6 +62,31 @@ def detach(request: Request, *, asks: bool = False) -> list[Outcome]:
     number = ask(request.mount_point)
     state = State.UNRESPONSIVE if number is None else State.DEAD if number in STALE else State.ALIVE
     return [replace(each, state=state) if each.state is State.ALIVE else each for each in outcomes]
+
+
+def leave(request: Request) -> list[Outcome]:
+    """Unmount our tree, lazily, then detach until nobody has a bind of it any more; return what was done.
+
+    Its server should go on serving meanwhile. Containers that are being created have looked up our files
+    before, and bind them afterwards; they are found because the tree is held open here until the end.
+    """
+    detached: list[Outcome] = []
+    others: list[Outcome] = []
+    quiet_passes = 0
+    with _tree(request) as (worker, served):
+        if served is not None and served.source == request.source:
+            # Where that fails binds are detached all the same, and whoever asked for this unmounts later.
+            with suppress(OSError):
+                mountapi.unmount(served.mount_point, UMOUNT_NOFOLLOW | MNT_DETACH)
+        while quiet_passes < _QUIET_PASSES:
+            if quiet_passes:
+                time.sleep(_PAUSE_SECONDS)
+            outcomes = _run(request, worker, served, (), Verb.DETACH)
+            found = [outcome for outcome in outcomes if outcome.action is Action.DETACHED]
+            others = [outcome for outcome in outcomes if outcome.action is not Action.DETACHED]
+            detached += found
+            quiet_passes = 0 if found else quiet_passes + 1
+    return detached + others
 
 
 def survey(request: Request) -> list[Outcome]:

@@ -1,4 +1,8 @@
-"""How a supervisor leaves: binds are taken out of containers, then the mount goes, or stays for the next."""
+"""How a supervisor leaves: the mount goes, then binds in containers, then the server; or all stays.
+
+In this order, so that no container is created with a dead file: whoever comes too late finds nothing mounted,
+whoever has looked up our files just before has them served until his binds are found and taken away.
+"""
 
 import logging
 import time
@@ -8,11 +12,11 @@ from typing import Final
 from pylxcfs.fuse.mounting import Connection
 from pylxcfs.supervision.announcer import Announcer
 from pylxcfs.supervision.holder_client import Hold
-from pylxcfs.supervision.rebinding import DETACH, Rebinding
+from pylxcfs.supervision.rebinding import LEAVE, Rebinding
 from pylxcfs.supervision.systemd import is_being_restarted
 
 _log = logging.getLogger(__name__)
-#: How long the end may be put off for binds that are planted in containers, or taken out of them.
+#: How long the end may be put off for binds that are attached in containers, or taken out of them.
 _REBIND_SECONDS: Final = 20.0
 #: The same where nobody serves: readers hang until then.
 _HOPELESS_SECONDS: Final = 5.0
@@ -21,7 +25,7 @@ _HOPELESS_SECONDS: Final = 5.0
 class Departure:
     """The second life of a supervisor, from the signal to stop until its exit status is known.
 
-    States: not begun; waiting for binds that are being planted; detaching; left (`exit_status` is set).
+    States: not begun; waiting for binds that are being attached; detaching; left (`exit_status` is set).
     """
 
     def __init__(self, announcer: Announcer, hold: Hold, rebinding: Rebinding) -> None:
@@ -86,7 +90,7 @@ class Departure:
 
     def _go_on(self, connection: Connection | None) -> None:
         self._rebinding.want(None)
-        # Binds that are just being planted are planted to the end: those that it misses and those that come
+        # Binds that are just being attached are attached to the end: those that it misses and those that come
         # too late to be taken away, would be nobody's any more.
         if not self._rebinding.is_running:
             self._detach(connection)
@@ -95,7 +99,7 @@ class Departure:
         """Have our binds taken away if the mount is not to stay, and leave after that."""
         self._is_detaching = not self._is_kept and self._rebinding.is_enabled
         if self._is_detaching:
-            self._rebinding.want(DETACH)
+            self._rebinding.want(LEAVE)
         else:
             self._leave(connection)
 

@@ -1,4 +1,4 @@
-"""Has binds in running containers planted anew, or taken away, by a process of its own (docs/adr/0016)."""
+"""Has binds in running containers attached anew, or taken away, by a process of its own (docs/adr/0016)."""
 
 import logging
 import os
@@ -16,8 +16,8 @@ _REAP_SECONDS: Final = 0.2
 _RETRY_SECONDS: Final = 0.25
 
 #: What `pylxcfs.reattach` takes as its first argument.
-PLANT: Final = "plant"
-DETACH: Final = "detach"
+ATTACH: Final = "attach"
+LEAVE: Final = "leave"
 
 
 class Rebinding:

@@ -26,7 +26,7 @@ from pylxcfs.supervision.crash_loop import HOPELESS_SECONDS, HOST_VIEW_SECONDS, 
 from pylxcfs.supervision.departure import Departure
 from pylxcfs.supervision.holder_client import Hold
 from pylxcfs.supervision.protocol import ALIVE, STORE_NAME
-from pylxcfs.supervision.rebinding import PLANT, Rebinding
+from pylxcfs.supervision.rebinding import ATTACH, Rebinding
 from pylxcfs.supervision.spares import Spares
 from pylxcfs.supervision.systemd import Notifier, inherited_descriptors
 
@@ -307,7 +307,7 @@ class Supervisor:
             self._departure.begin(self._connection)
         elif self._has_mounted:
             self._has_mounted = False
-            self._rebinding.want(PLANT)
+            self._rebinding.want(ATTACH)
 
     def _plan(self, why: str) -> None:
         """Have the current server replaced as soon as another one is ready."""

@@ -19,14 +19,21 @@ _MOST_EXPOSED: Final = 4.3
 
 #: Has binds planted late, and whoever takes them away go on running for a while.
 _DELAYS: Final = """
-import atexit, sys, time
-time.sleep(0.6) if sys.argv[1] == "plant" else atexit.register(time.sleep, 1.2)
+def main(argv: Sequence[str] | None = None, main: Callable[..., int] = main) -> int:
+    verb = (argv or sys.argv[1:])[0]
+    time.sleep(0.6 if verb == "attach" else 0)
+    status = main(argv)
+    time.sleep(0 if verb == "attach" else 1.2)
+    return status
 """
 
 
 def _delay_rebinding(service: Service) -> None:
+    """Have it delayed by what is started or reloaded from now on."""
     program = service.machine.path(f"{CODE}/pylxcfs/reattach/__main__.py")
-    program.write_text(_DELAYS + program.read_text())
+    before, begin, after = program.read_text().partition("\nif __name__")
+    assert begin
+    program.write_text(f"{before}{_DELAYS}{begin}{after}")
 
 
 def _total_kb(web: Container) -> str:

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from pylxcfs.supervision.rebinding import DETACH, PLANT, Rebinding
+from pylxcfs.supervision.rebinding import ATTACH, LEAVE, Rebinding
 
 _START = "pylxcfs.supervision.rebinding.start_process"
 
@@ -28,7 +28,7 @@ def test_cannot_be_started(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCa
     rebinding = Rebinding((), lambda: None, enabled=True)
     with monkeypatch.context() as broken:
         broken.setattr(sys, "executable", "/nonexistent/python3")
-        rebinding.want(PLANT)
+        rebinding.want(ATTACH)
     assert not rebinding.is_running
     assert "left as they are for now: [Errno 2]" in caplog.text
     monkeypatch.setattr(_START, lambda _command: 7)
@@ -41,7 +41,7 @@ def test_cannot_be_started(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCa
 def test_is_not_our_business(started: list[str]) -> None:
     """Then nothing is started, at once or later."""
     rebinding = Rebinding((), lambda: None, enabled=False)
-    rebinding.want(DETACH)
+    rebinding.want(LEAVE)
     rebinding.start_wanted(time.monotonic())
     assert ([], False) == (started, rebinding.is_running)
 
@@ -49,33 +49,33 @@ def test_is_not_our_business(started: list[str]) -> None:
 def test_one_after_the_other(started: list[str]) -> None:
     """What is wanted meanwhile is begun when the one that runs has ended, and once."""
     rebinding = Rebinding((), lambda: None, enabled=True)
-    rebinding.want(PLANT)
-    rebinding.want(DETACH)
-    assert [PLANT] == started
+    rebinding.want(ATTACH)
+    rebinding.want(LEAVE)
+    assert [ATTACH] == started
     assert rebinding.has_ended(1)
     rebinding.start_wanted(time.monotonic())
     rebinding.start_wanted(time.monotonic())
-    assert [PLANT, DETACH] == started
+    assert [ATTACH, LEAVE] == started
     assert rebinding.has_ended(2)
     rebinding.start_wanted(time.monotonic())
-    assert [PLANT, DETACH] == started
+    assert [ATTACH, LEAVE] == started
 
 
 def test_wanted_no_more(started: list[str]) -> None:
     """What was wanted and not begun can be taken back."""
     rebinding = Rebinding((), lambda: None, enabled=True)
-    rebinding.want(PLANT)
-    rebinding.want(PLANT)
+    rebinding.want(ATTACH)
+    rebinding.want(ATTACH)
     rebinding.want(None)
     assert rebinding.has_ended(1)
     rebinding.start_wanted(time.monotonic())
-    assert ([PLANT], False) == (started, rebinding.is_running)
+    assert ([ATTACH], False) == (started, rebinding.is_running)
 
 
 def test_only_its_own_child_is_its_end(started: list[str]) -> None:
     """In a container the supervisor reaps children of others too."""
     rebinding = Rebinding((), lambda: None, enabled=True)
-    rebinding.want(PLANT)
-    assert [PLANT] == started
+    rebinding.want(ATTACH)
+    assert [ATTACH] == started
     assert (False, True) == (rebinding.has_ended(8), rebinding.is_running)
     assert (True, False) == (rebinding.has_ended(1), rebinding.is_running)
