@@ -7,7 +7,7 @@ A process of its own: the daemon's supervisor stays small, and goes on if anythi
 import logging
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from pylxcfs.cli import parse_arguments
@@ -23,7 +23,12 @@ _log = logging.getLogger(__name__)
 #: Nobody reads thousands of lines in a log; `pylxcfsctl reattach --dry-run` has them all.
 _MAX_TOLD: Final = 20
 #: By the first argument; "plant" is what older supervisors say, that still run when this code is installed.
-_ACTIONS: Final = {"attach": reattach, "plant": reattach, "detach": detach, "leave": leave}
+_ACTIONS: Final[Mapping[str, Callable[[Request], list[Outcome]]]] = {
+    "attach": reattach,
+    "plant": reattach,
+    "detach": detach,
+    "leave": leave,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -18,7 +18,7 @@ from pylxcfs.supervision.template_client import Template
 _log = logging.getLogger(__name__)
 #: How long code may take until a server of it is ready, and a template that has it to fork one.
 _START_SECONDS: Final = 60.0
-_FORK_SECONDS: Final = 5.0
+_FORK_SECONDS: Final = 10.0
 _REAP_SECONDS: Final = 0.2
 
 

@@ -270,7 +270,10 @@ class Supervisor:
                 return
         if gap is not None and self._connection is not None and not self._departure.has_begun:
             since, why = gap
-            if now - since >= HOPELESS_SECONDS:
+            # On a busy machine code that is being loaded for the first time, and a server that has just been
+            # told to serve, may take their time.
+            has_failed = self._current is None and (problem or not self._spares.is_loading)
+            if has_failed and now - since >= HOPELESS_SECONDS:
                 why = f"no server for {HOPELESS_SECONDS:.0f} s ({problem or why})"
                 self._departure.give_up(self._connection, why)
 

@@ -8,6 +8,7 @@ import pytest
 from tests.support.container import Container
 from tests.support.reader import reader
 from tests.support.service import Service
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.needs("resend")
 
@@ -42,6 +43,11 @@ def _reload(service: Service) -> None:
     service.machine.run("systemctl", "reload", "pylxcfs")
 
 
+def _who_serves(service: Service) -> str:
+    state = service.state()
+    return f"server {state['server_pid']} (generation {state['generation']}) serves"
+
+
 @pytest.mark.parametrize(
     "happens,restarts",
     [(_kill_all, 1), (_kill_supervisor, 1), (_kill_server, 0), (_hang, 1), (_restart, 0), (_reload, 0)],
@@ -62,13 +68,10 @@ def test_readers_notice_nothing(
         happens(service)
         service.wait_for_server_after(before["generation"])
         seen = reading.stop()
-    after = service.state()
     assert (0, device) == (seen.wrong, service.device()), (seen.problems, service.journal())
     assert _LIMIT_KB == web.read("meminfo").split()[1]
     assert counted + restarts == int(service.show("NRestarts"))
-    assert f"server {after['server_pid']} (generation {after['generation']}) serves" == service.show(
-        "StatusText"
-    )
+    wait_for("systemd knows who serves", lambda: _who_serves(service) == service.show("StatusText"))
     name, stall = happens.__name__.strip("_"), seen.longest_seconds
     with capsys.disabled():
         print(f"\nsystemd, {name}: {seen.reads} reads, 0 failed, longest {stall:.2f} s")  # noqa: T201 - a figure
