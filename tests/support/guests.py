@@ -54,7 +54,8 @@ class Guests:
                 self._process.terminate()
         self._executor.shutdown(cancel_futures=True)
         if self._state is not None:
-            shutil.rmtree(self._state)
+            # Whatever has become of it, the tests' report comes after this.
+            shutil.rmtree(self._state, ignore_errors=True)
 
     def _run(self, guest: Guest) -> str:
         started = time.monotonic()
