@@ -9,6 +9,7 @@ import pytest
 
 from tests.support import births
 from tests.support.cgroups import MIB, Cgroup, Limits
+from tests.support.cgroups.v2 import enable_controllers
 from tests.support.container import Container
 from tests.support.daemon import Daemon
 from tests.support.readings import meminfo
@@ -27,6 +28,8 @@ def test_reused_numbers(
     accounting = ("cpuacct",) if around.layout.v1 else ()
     parents = dict.fromkeys(str(around.path(name)) for name in ("memory", "cpu", *accounting))
     limit = {1: "memory.limit_in_bytes", 2: "memory.max"}[around.layout.version("memory")]
+    if limit == "memory.max":
+        enable_controllers(around.path("memory"))
     command = [sys.executable, "-ISu", births.__file__, str(daemon.proc), str(BIRTHS), mode, limit, *parents]
     report = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
     assert report["wrong"] == []
