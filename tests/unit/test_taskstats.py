@@ -157,3 +157,10 @@ def test_no_taskstats(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(FileNotFoundError):
         CgroupStats()
     assert not kernel.is_open
+
+
+def test_an_attribute_is_skipped_whole() -> None:
+    """What looks like the family's number within another attribute is not it."""
+    inner = struct.pack("=HHHxx", 6, 1, 99)
+    outer = struct.pack("=HH", 4 + len(inner), 2) + inner
+    assert 29 == parse_family(outer + struct.pack("=HHHxx", 6, 1, 29))

@@ -128,3 +128,11 @@ def test_without_a_cgroup_no_task_is_shown(world: _World) -> None:
     nowhere = Container(CgroupPaths.of({"cpuset": CgroupPath("/")}), 1, 0, in_host_pid_namespace=False)
     shown = builder._load(nowhere, 0)
     assert (None, 0, 0, 0, 0) == (shown.averages, shown.running, shown.blocked, shown.total, shown.last_pid)
+
+
+@pytest.mark.parametrize("loadavg", [True, False])
+def test_load_averages_can_be_the_hosts(world: _World, *, loadavg: bool) -> None:
+    """The container's averages, or none: then the host's are shown."""
+    tracker = LoadTracker(world.reader, world.processes)
+    builder = ViewBuilder(world.reader, tracker, ViewConfig(loadavg=loadavg))
+    assert loadavg is (builder._load(world.container(), 0).averages is not None)
