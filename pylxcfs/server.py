@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from enum import Enum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import trio
 
@@ -34,7 +34,9 @@ from pylxcfs.errors import StartupError
 from pylxcfs.fuse import library
 from pylxcfs.fuse.loop import Loop
 from pylxcfs.fuse.mounting import minor_at
+from pylxcfs.fuse.suspicion import Suspicion
 from pylxcfs.linux.files import read_boot_id
+from pylxcfs.linux.shared_word import SharedWord
 from pylxcfs.reattach.__main__ import main as rebind
 from pylxcfs.rundir import status_socket
 from pylxcfs.status.source import StatusSource
@@ -42,6 +44,7 @@ from pylxcfs.supervision.children import python_command, python_environment
 from pylxcfs.supervision.protocol import (
     ALIVE,
     ALIVE_SECONDS,
+    DOUBT,
     DRAIN,
     FORK_REBINDING,
     GO,
@@ -63,6 +66,15 @@ _SAVE_SECONDS: Final = 5.0
 _STOP_SECONDS: Final = 1.0
 #: How long whoever asks for the status may take to read it.
 _TELL_SECONDS: Final = 1.0
+
+
+class _Told(NamedTuple):
+    """What comes with the word to go."""
+
+    generation: int
+    device_fd: int
+    #: None: nobody wants to know what is being answered.
+    suspicion: Suspicion | None
 
 
 class _End(Enum):
@@ -143,8 +155,14 @@ async def _wait_and_serve(
     told = await _wait_for_connection(control, engine)
     if told is None:
         return _End.UNUSED, -1
-    generation, device_fd = told
-    serving = serving_class(device_fd, engine, config.state_directory / "passes", triggers=config.psi_poll)
+    generation, device_fd = told.generation, told.device_fd
+    serving = serving_class(
+        device_fd,
+        engine,
+        config.state_directory / "passes",
+        triggers=config.psi_poll,
+        suspicion=told.suspicion,
+    )
     if generation == 1:
         serving.begin_anew()
         _log_start(config, engine)
@@ -169,13 +187,17 @@ def _load_fuse() -> "type[Serving]":
     return Serving
 
 
-async def _wait_for_connection(control: socket.socket, engine: Engine) -> tuple[int, int] | None:
-    """Return the generation and the descriptor to serve; None if the supervisor has gone."""
+async def _wait_for_connection(control: socket.socket, engine: Engine) -> _Told | None:
+    """Return what to serve; None if the supervisor has gone."""
+    doubted: frozenset[int] = frozenset()
     while True:
         await trio.lowlevel.wait_readable(control)
         word, fds = receive(control)
         if word.startswith(GO) and fds:
-            return int(word.removeprefix(GO)), fds[0]
+            suspicion = Suspicion(SharedWord(fds[1]).cell, doubted) if len(fds) > 1 else None
+            return _Told(int(word.removeprefix(GO)), fds[0], suspicion)
+        if word.startswith(DOUBT):
+            doubted = frozenset(map(int, word.removeprefix(DOUBT).split()))
         if not word:
             return None
         _obey_view(word, engine)

@@ -42,6 +42,10 @@ _MAX_CACHED: Final = 8192
 _MAX_CLOCKS: Final = 256
 
 
+class DeadlyRequestError(CgroupError):
+    """Servers have ended again and again while they answered this."""
+
+
 class ContentService:
     """Renders virtual files. Owned by the serving thread."""
 
@@ -123,6 +127,10 @@ class ContentService:
         content = self._read(file, container, counters)
         counters.add(time.perf_counter_ns() - began_ns)
         return content
+
+    def give_up(self, file: VirtualFile) -> bytes:
+        """Return what is served in place of `file` to whoever asks what servers have died of."""
+        return self._fall_back(file, DeadlyRequestError("servers have died of this request"))
 
     def visible_cpus(self, pid: int) -> CpuSet | None:
         """Return the CPUs that `pid` sees, None for all that the host has.

@@ -61,7 +61,7 @@ MAX_WRITE: Final = 4096
 #: Length, opcode, unique, node, uid, gid, pid (in our pid namespace; 0 if it has none there), padding.
 IN_HEADER: Final = struct.Struct("=IIQQIIII")
 #: What every request is looked at for.
-LENGTH_OPCODE_PID: Final = struct.Struct("=II24xI")
+BEGINNING: Final = struct.Struct("=IIQ16xI")
 OUT_HEADER: Final = struct.Struct("=IiQ")
 #: Handle, offset, size, flags.
 READ_IN: Final = struct.Struct("=QQII")
@@ -92,7 +92,7 @@ _CONGESTION_THRESHOLD: Final = 49152
 _LIBRARY_MINOR: Final = 13
 
 #: The kernel sends it a second time, for a server that has died with it (Linux 6.9).
-_UNIQUE_RESEND: Final = 1 << 63
+UNIQUE_RESEND: Final = 1 << 63
 #: A notification without a body: its length, FUSE_NOTIFY_RESEND, and no request's number.
 RESEND: Final = OUT_HEADER.pack(OUT_HEADER.size, 7, 0)
 
@@ -113,7 +113,7 @@ class Header(NamedTuple):
     @property
     def is_resent(self) -> bool:
         """Whether another server has taken this request before and has not answered it."""
-        return bool(self.unique & _UNIQUE_RESEND)
+        return bool(self.unique & UNIQUE_RESEND)
 
 
 def is_refused(opcode: int, frame: bytes) -> bool:

@@ -21,10 +21,11 @@ from typing import Final, Protocol
 from pylxcfs.fuse.affinity import Nearness
 from pylxcfs.fuse.counts import RequestCounts
 from pylxcfs.fuse.frames import (
+    BEGINNING,
     FRAME_SIZE,
     IN_HEADER,
-    LENGTH_OPCODE_PID,
     UNANSWERED,
+    UNIQUE_RESEND,
     Header,
     Opcode,
     answer_init,
@@ -33,6 +34,7 @@ from pylxcfs.fuse.frames import (
     pack_library_init,
 )
 from pylxcfs.fuse.loop import Loop
+from pylxcfs.fuse.suspicion import Suspicion, nothing_suspected
 
 _log = logging.getLogger(__name__)
 
@@ -67,17 +69,26 @@ class Gate:
     """Takes requests from one connection. Owned by the serving thread."""
 
     def __init__(
-        self, device_fd: int, loop: Loop, passed_on: Container[int], nearness: Nearness | None = None
+        self,
+        device_fd: int,
+        loop: Loop,
+        passed_on: Container[int],
+        nearness: Nearness | None = None,
+        suspicion: Suspicion | None = None,
     ) -> None:
         """Take requests from `device_fd`, a mounted /dev/fuse that does not block.
 
         Pass those on whose opcodes are in `passed_on`; others are ENOSYS, after which the kernel asks some of
         them never again (FLUSH, ACCESS, POLL) and tells EOPNOTSUPP of others (extended attributes).
+        The number of the present one is noted in `suspicion`, which knows those that servers have died of.
         """
         self._device = device_fd
         self._loop = loop
         self._passed_on = passed_on
         self._nearness = nearness
+        self._noted, self._doubted = suspicion or nothing_suspected()
+        #: Whether the present request is one that servers have died of.
+        self.is_doubted = False
         self._exit, self._entry = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         if fcntl.fcntl(self._entry, fcntl.F_GETPIPE_SZ) < _PIPE_SIZE:
             # What a user without privileges gets who has many pipes. A frame has to fit.
@@ -187,7 +198,9 @@ class Gate:
                 _log.warning("not answered: a request of %d bytes", len(frame))
                 continue
             self._frame = frame
-            length, opcode, pid = LENGTH_OPCODE_PID.unpack_from(frame)
+            length, opcode, unique, pid = BEGINNING.unpack_from(frame)
+            self._noted[0] = unique
+            self.is_doubted = unique >= UNIQUE_RESEND and unique - UNIQUE_RESEND in self._doubted
             if self._nearness is not None:
                 self._nearness.asked_by(pid)
             if opcode in self._passed_on and length == len(frame):

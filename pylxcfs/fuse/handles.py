@@ -36,6 +36,27 @@ class Readable(Protocol):
         """Return a slice; a read from the start begins a new pass with new content, as in /proc."""
 
 
+class FixedFile:
+    """An open file whose content never changes, whoever reads it."""
+
+    __slots__ = ("_content", "unkept")
+
+    def __init__(self, content: bytes) -> None:
+        """Have this content."""
+        self._content = content
+        #: It is not worth being kept.
+        self.unkept: bytes | None = None
+
+    @property
+    def length(self) -> int:
+        """The length of the content."""
+        return len(self._content)
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Return a slice."""
+        return self._content[offset : offset + size]
+
+
 class OpenFile:
     """An open virtual file, with the content of its present pass."""
 

@@ -29,7 +29,7 @@ from pyfuse3 import (
 from pylxcfs.content.service import ContentService
 from pylxcfs.fuse.counts import RequestCounts
 from pylxcfs.fuse.frames import Header, Opcode
-from pylxcfs.fuse.handles import Handles, Listing, OpenFile, OpenHostFile, Readable
+from pylxcfs.fuse.handles import FixedFile, Handles, Listing, OpenFile, OpenHostFile, Readable
 from pylxcfs.fuse.node import Inode, Node
 from pylxcfs.fuse.partial_reads import Handle, Passes, first_serial, length_of
 from pylxcfs.fuse.tree import Tree
@@ -63,6 +63,10 @@ class Asker(Protocol):
     @property
     def header(self) -> Header:
         """The request that is being answered."""
+
+    @property
+    def is_doubted(self) -> bool:
+        """Whether servers have died of that request."""
 
     @property
     def counts(self) -> RequestCounts:
@@ -349,6 +353,8 @@ class Operations(pyfuse3.Operations):
     def _open_for(self, node: Node, pid: int) -> Readable:
         """Open a file as `pid` is to see it."""
         if node.file is not None:
+            if self._asker.is_doubted:
+                return FixedFile(self._content.give_up(node.file))
             file = self._content.file_for(node.file, pid)
             container, content = self._content.open(file, pid)
             return OpenFile(self._content, file, container, content)

@@ -11,6 +11,7 @@ from pylxcfs.fuse.gate import Gate
 from pylxcfs.fuse.loop import Loop
 from pylxcfs.fuse.operations import ANSWERED, Operations
 from pylxcfs.fuse.partial_reads import Passes
+from pylxcfs.fuse.suspicion import Suspicion
 from pylxcfs.fuse.tree import Tree
 from pylxcfs.fuse.triggers import Triggers
 
@@ -18,14 +19,24 @@ from pylxcfs.fuse.triggers import Triggers
 class Serving:
     """Serves one connection, in the thread that calls `run`. There can be one in a process."""
 
-    def __init__(self, device_fd: int, engine: Engine, kept: Path, *, triggers: bool) -> None:
+    def __init__(
+        self,
+        device_fd: int,
+        engine: Engine,
+        kept: Path,
+        *,
+        triggers: bool,
+        suspicion: Suspicion | None = None,
+    ) -> None:
         """Serve `engine` on `device_fd`; what readers are in the middle of is kept in the directory `kept`.
 
-        With `triggers` containers may set them on pressure files.
+        With `triggers` containers may set them on pressure files. Requests that servers have died of, as
+        `suspicion` knows, are answered from the fallback.
         """
         self.loop = Loop(device_fd)
         passed_on = ANSWERED | {Opcode.POLL} if triggers else ANSWERED
-        self._gate = Gate(device_fd, self.loop, passed_on, Nearness(engine.processes.last_cpu))
+        nearness = Nearness(engine.processes.last_cpu)
+        self._gate = Gate(device_fd, self.loop, passed_on, nearness, suspicion)
         self._passes = Passes(kept)
         self._operations = Operations(
             Tree(engine.files, engine.cpu_tree, triggers=triggers),

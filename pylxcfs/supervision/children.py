@@ -6,12 +6,13 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Final
 
 import pylxcfs
-from pylxcfs.supervision.protocol import BORN, DRAIN, FAILED, GO, HOST_VIEW, MAX_MESSAGE, OWN_VIEW
+from pylxcfs.linux.shared_word import SharedWord
+from pylxcfs.supervision.protocol import BORN, DOUBT, DRAIN, FAILED, GO, HOST_VIEW, MAX_MESSAGE, OWN_VIEW
 
 #: What systemd tells us is not meant for the server.
 _NOT_INHERITED: Final = frozenset(
@@ -158,20 +159,30 @@ class ServerProcess(Child):
         self.serving_since: float | None = None
         #: How often in a row the supervisor has looked and not heard from it.
         self.unresponsive_ticks = 0
+        self._busy_with: SharedWord | None = SharedWord()
+        self._last_request = 0
+
+    @property
+    def last_request(self) -> int:
+        """The number of the request that it has begun to answer last, 0 for none."""
+        return self._last_request if self._busy_with is None else self._busy_with.value
 
     @property
     def name(self) -> str:
         """What it is called in the log and in the unit's status."""
         return f"server {self.pid} (generation {self.generation})"
 
-    def go(self, device_fd: int, generation: int, *, host_view: bool) -> None:
-        """Have it serve the connection of `device_fd`."""
+    def go(self, device_fd: int, generation: int, *, host_view: bool, doubted: Collection[int] = ()) -> None:
+        """Have it serve the connection of `device_fd`, and answer requests in `doubted` from the fallback."""
         self.show(host_view=host_view)
         self.generation = generation
         self.serving_since = time.monotonic()
         self.unresponsive_ticks = 0
+        if doubted:
+            self._tell(DOUBT + b" ".join(b"%d" % unique for unique in sorted(doubted)))
+        fds = [device_fd] if self._busy_with is None else [device_fd, self._busy_with.fd]
         try:
-            socket.send_fds(self.control, [GO + str(generation).encode()], [device_fd])
+            socket.send_fds(self.control, [GO + b"%d" % generation], fds)
         except OSError:
             # It has just died, as we are about to hear.
             return
@@ -197,6 +208,14 @@ class ServerProcess(Child):
             return int(Path(f"/proc/{self.pid}/statm").read_bytes().split()[1]) * _PAGE
         except (OSError, IndexError):
             return 0
+
+    def close(self) -> None:
+        """Let go of it, and of what it has noted."""
+        super().close()
+        self._last_request = self.last_request
+        if self._busy_with is not None:
+            self._busy_with.close()
+        self._busy_with = None
 
     def _tell(self, word: bytes) -> None:
         try:

@@ -23,8 +23,12 @@ FAILED: Final = b"failed "
 
 #: Template: everything is imported. Server: everything is built; it waits for `GO`.
 READY: Final = b"ready"
-#: Supervisor: serve from now on; followed by the generation. The descriptor of the connection comes with it.
+#: Supervisor: serve from now on; followed by the generation. With it come the descriptor of the connection,
+#: and that of a `SharedWord` in which the server notes the number of the request that it is about to answer.
 GO: Final = b"go "
+#: Supervisor, before `GO`: answer these requests from the fallback, should the kernel send them again;
+#: followed by their numbers.
+DOUBT: Final = b"doubt "
 #: Server: its serving thread has just been through its loop.
 ALIVE: Final = b"alive"
 #: Supervisor: take no more requests, save what the next server needs, exit.

@@ -28,6 +28,7 @@ from pylxcfs.supervision.holder_client import Hold
 from pylxcfs.supervision.protocol import ALIVE, STORE_NAME
 from pylxcfs.supervision.rebinding import ATTACH, Rebinding
 from pylxcfs.supervision.spares import Spares
+from pylxcfs.supervision.suspects import Suspects
 from pylxcfs.supervision.systemd import Notifier, inherited_descriptors
 
 _log = logging.getLogger(__name__)
@@ -77,6 +78,7 @@ class Supervisor:
         #: Whether any server of ours has ever served.
         self._has_served = False
         self._deaths = Deaths()
+        self._suspects = Suspects()
         self._current: ServerProcess | None = None
         #: When somebody may serve, if nobody does (monotonic clock).
         self._serve_at = 0.0
@@ -288,7 +290,8 @@ class Supervisor:
         self._planned, self._drained_by = "", None
         fd = self._connection.fd
         if device.resend(fd):
-            server.go(fd, self._generation, host_view=self._shows_host)
+            doubted = self._suspects.convicted
+            server.go(fd, self._generation, host_view=self._shows_host, doubted=doubted)
         else:
             # Through a descriptor of its own: what it has taken when it dies then fails, and does not hang.
             own = device.clone(fd)
@@ -345,6 +348,7 @@ class Supervisor:
         self._planned, self._drained_by = "", None
         lived_seconds = now - server.serving_since if server.serving_since else 0.0
         self._deaths = self._deaths.after(lived_seconds, hung=hung)
+        self._suspects.ended(server.last_request)
         self._announcer.nobody_serves(why)
         start = self._deaths.next_start
         if start.host_view and not self._has_served and self._announcer.is_heard:

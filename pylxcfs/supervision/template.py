@@ -53,7 +53,7 @@ def fork_on_demand(control: socket.socket) -> tuple[bytes, socket.socket] | None
 def receive(control: socket.socket) -> tuple[bytes, list[int]]:
     """Return the next word and the descriptors that came with it; no word once the supervisor has gone."""
     try:
-        word, fds, _, _ = socket.recv_fds(control, MAX_MESSAGE, 1, socket.MSG_CMSG_CLOEXEC)
+        word, fds, _, _ = socket.recv_fds(control, MAX_MESSAGE, 2, socket.MSG_CMSG_CLOEXEC)
     except ConnectionError:
         # It went without having read all that we said.
         return b"", []
