@@ -151,7 +151,11 @@ async def _wait_and_serve(
     that is left to be done then.
     """
     await trio.to_thread.run_sync(gc.isenabled)
-    control.send(READY)
+    try:
+        control.send(READY)
+    except ConnectionError:
+        # The supervisor has left while this was being built: nobody needs it any more.
+        return _End.UNUSED, -1
     told = await _wait_for_connection(control, engine)
     if told is None:
         return _End.UNUSED, -1
