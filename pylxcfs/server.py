@@ -54,7 +54,7 @@ from pylxcfs.supervision.protocol import (
     STORE_NAME,
 )
 from pylxcfs.supervision.systemd import pass_descriptor
-from pylxcfs.supervision.template import fork_on_demand, open_control, receive, tell_failure
+from pylxcfs.supervision.template import fork_on_demand, open_control, receive, tell, tell_failure
 
 if TYPE_CHECKING:
     from pylxcfs.fuse.serving import Serving
@@ -151,9 +151,7 @@ async def _wait_and_serve(
     that is left to be done then.
     """
     await trio.to_thread.run_sync(gc.isenabled)
-    try:
-        control.send(READY)
-    except ConnectionError:
+    if not tell(control, READY):
         # The supervisor has left while this was being built: nobody needs it any more.
         return _End.UNUSED, -1
     told = await _wait_for_connection(control, engine)

@@ -37,7 +37,8 @@ def fork_on_demand(control: socket.socket) -> tuple[bytes, socket.socket] | None
     # What is here now stays. The collector would write to pages that all processes of the template share.
     gc.collect()
     gc.freeze()
-    control.send(READY)
+    if not tell(control, READY):
+        return None
     while True:
         order, fds = receive(control)
         if not order:
@@ -58,6 +59,15 @@ def receive(control: socket.socket) -> tuple[bytes, list[int]]:
         # It went without having read all that we said.
         return b"", []
     return word, fds
+
+
+def tell(control: socket.socket, word: bytes) -> bool:
+    """Say a word to the supervisor; False if it has gone. Raises OSError for any other reason."""
+    try:
+        control.send(word)
+    except ConnectionError:
+        return False
+    return True
 
 
 def tell_failure(theirs: socket.socket, why: object) -> None:
@@ -83,5 +93,6 @@ def _fork(control: socket.socket, theirs: socket.socket) -> bool:
         if control.fileno() < 0:
             os._exit(1)
         return False
-    theirs.send(BORN + str(os.getpid()).encode())
+    # If the supervisor has gone, the next that is said to it, or heard of it, shows that.
+    tell(theirs, BORN + str(os.getpid()).encode())
     return True

@@ -257,16 +257,17 @@ def test_unmounted_by_somebody_else(start_daemon: StartDaemon) -> None:
 @pytest.mark.parametrize("option", ["-f", "-l", "-fl"])
 def test_unmounted_somehow_else(start_daemon: StartDaemon, option: str) -> None:
     """Forced, which aborts the connection, and lazily while a file is open; no error is logged."""
-    daemon = start_daemon()
+    daemon = start_daemon("--disable-reattach")
     with (daemon.proc / "meminfo").open() as file:
         assert file.readline()
         if "l" not in option:
             file.close()
-        subprocess.run(["umount", option, daemon.mount_point], check=True)
+        command = ["umount", option, daemon.mount_point]
+        wait_for("it is unmounted", lambda: not subprocess.run(command, check=False).returncode)
     daemon.check_ended_well()
     after = daemon.log.partition("pylxcfs: options:")[2].splitlines()[1:]
     expected = {f"serving {daemon.mount_point}", f"{daemon.mount_point} was unmounted"}
-    assert {line.removeprefix("pylxcfs: ") for line in after} - expected == set()
+    assert [line for line in after if line.removeprefix("pylxcfs: ") not in expected] == []
 
 
 def test_restart_on_same_mount_point(new_directory: NewDirectory, start_daemon: StartDaemon) -> None:
