@@ -262,7 +262,7 @@ def test_unmounted_somehow_else(start_daemon: StartDaemon, option: str) -> None:
         assert file.readline()
         if "l" not in option:
             file.close()
-        command = ["umount", option, daemon.mount_point]
+        command = ["umount", option, str(daemon.mount_point)]
         wait_for("it is unmounted", lambda: not subprocess.run(command, check=False).returncode)
     daemon.check_ended_well()
     after = daemon.log.partition("pylxcfs: options:")[2].splitlines()[1:]

@@ -2,14 +2,12 @@
 
 import json
 import subprocess
-import sys
 from collections.abc import Callable
 
 import pytest
 
-from tests.support import births
+from tests.support.birthplace import births_command
 from tests.support.cgroups import MIB, Cgroup, Limits
-from tests.support.cgroups.v2 import enable_controllers
 from tests.support.container import Container
 from tests.support.daemon import Daemon
 from tests.support.readings import meminfo
@@ -24,13 +22,7 @@ def test_reused_numbers(
     """Containers with the pid, namespace numbers and cgroup names of dead ones see themselves at once."""
     # What is taken for another's stays so for long.
     daemon = start_daemon("--cache-ttl", "30")
-    around = make_cgroup(Limits())
-    accounting = ("cpuacct",) if around.layout.v1 else ()
-    parents = dict.fromkeys(str(around.path(name)) for name in ("memory", "cpu", *accounting))
-    limit = {1: "memory.limit_in_bytes", 2: "memory.max"}[around.layout.version("memory")]
-    if limit == "memory.max":
-        enable_controllers(around.path("memory"))
-    command = [sys.executable, "-ISu", births.__file__, str(daemon.proc), str(BIRTHS), mode, limit, *parents]
+    command = births_command(daemon.proc, BIRTHS, mode, make_cgroup(Limits()))
     report = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
     assert report["wrong"] == []
     # What was to be provoked has happened.

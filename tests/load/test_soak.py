@@ -13,12 +13,12 @@ from typing import Final, NamedTuple
 import psutil
 import pytest
 
-from tests.support import births, reads
-from tests.support.cgroups import MIB, Limits
+from tests.support import reads
+from tests.support.birthplace import births_command
+from tests.support.cgroups import MIB, Cgroup, Limits
 from tests.support.container import Container
 from tests.support.daemon import Daemon
 from tests.support.lengths import at_length
-from tests.support.session import Session
 from tests.support.waiting import wait_for
 
 READERS: Final = 4
@@ -58,9 +58,9 @@ class _Measured(NamedTuple):
 class _Soak:
     """A daemon, containers that read, containers that die."""
 
-    def __init__(self, daemon: Daemon, token: str, containers: list[Container]) -> None:
+    def __init__(self, daemon: Daemon, around: Cgroup, containers: list[Container]) -> None:
         self.daemon = daemon
-        self._token = token
+        self._around = around
         self._containers = containers
         self._state = daemon.pidfile.parent / "pylxcfs"
         self.server_pid: int = json.loads((self._state / "supervisor.json").read_bytes())["server_pid"]
@@ -74,8 +74,8 @@ class _Soak:
                 stack.enter_context(container.start(sys.executable, "-ISu", reads.__file__, share, *paths))
                 for container in self._containers
             ]
-            command = [sys.executable, "-ISu", births.__file__, str(self.daemon.proc), self._token]
-            born = subprocess.run([*command, str(birth_count), "any-pid"], check=True, stdout=subprocess.PIPE)
+            command = births_command(self.daemon.proc, birth_count, "any-pid", self._around)
+            born = subprocess.run(command, check=True, stdout=subprocess.PIPE)
             told = [reader.communicate()[0].split() for reader in readers]
         assert sum(int(count) for count, _ in told) >= read_count
         assert {"0"} == {wrong for _, wrong in told}
@@ -110,7 +110,7 @@ class _Soak:
 
 
 def test_nothing_grows(
-    machine: Session,
+    make_cgroup: Callable[..., Cgroup],
     start_daemon: Callable[..., Daemon],
     make_container: Callable[..., Container],
     capsys: pytest.CaptureFixture[str],
@@ -118,7 +118,7 @@ def test_nothing_grows(
     """Memory, descriptors and files of both processes do not grow with reads and dead containers."""
     daemon = start_daemon()
     containers = [make_container(Limits(memory=(50 + n) * MIB), served=daemon.proc) for n in range(READERS)]
-    soak = _Soak(daemon, machine.token, containers)
+    soak = _Soak(daemon, make_cgroup(Limits()), containers)
     soak.run(int(READS * _WARM_UP), int(BIRTHS * _WARM_UP))
     before = soak.measure()
     started = time.monotonic()
