@@ -3,8 +3,6 @@
 import contextlib
 import errno
 import json
-import os
-import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,6 +13,7 @@ import pytest
 
 from tests.fuzz import operations
 from tests.support.daemon import Daemon
+from tests.support.processes import lasting_descriptors
 
 COUNT: Final = 4000
 NOBODY: Final = 65534
@@ -58,13 +57,6 @@ def _run(daemon: Daemon, seed: int, user: int, count: int = COUNT) -> dict[str, 
 _SETTLED: Final = 3
 
 
-def _count_descriptors(pid: int) -> int:
-    """Count what a server has open, but for tasks that have asked of late: they have a bound of their own."""
-    opened = f"/proc/{pid}/fd"
-    names = [os.readlink(f"{opened}/{name}") for name in os.listdir(opened)]
-    return sum(not re.fullmatch(r"/proc/\d+/cgroup", name) for name in names)
-
-
 @pytest.mark.parametrize("options", [(), ("--enable-psi-poll",)])
 def test_random_operations(start_daemon: Callable[..., Daemon], options: tuple[str, ...]) -> None:
     """Root and nobody get defined errnos only; the same server goes on, no larger, and logs nothing."""
@@ -84,7 +76,7 @@ def test_random_operations(start_daemon: Callable[..., Daemon], options: tuple[s
     for seed in range(1, 5):
         if seed == _SETTLED:
             # By now every thread has the socket that it asks the kernel through.
-            descriptors = _count_descriptors(server_pid)
+            descriptors = lasting_descriptors(server_pid)
         for user in users:
             for name, results in _run(daemon, seed, user).items():
                 numbers = {int(number) for number in results} - {0}
@@ -96,7 +88,7 @@ def test_random_operations(start_daemon: Callable[..., Daemon], options: tuple[s
     assert wrong == []
     assert (server_pid, generation) == _state(daemon)
     assert log == daemon.log
-    assert _count_descriptors(server_pid) == descriptors
+    assert lasting_descriptors(server_pid) == descriptors
     assert server.memory_info().rss < resident + (4 << 20)
     daemon.stop()
 

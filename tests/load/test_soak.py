@@ -19,6 +19,7 @@ from tests.support.cgroups import MIB, Cgroup, Limits
 from tests.support.container import Container
 from tests.support.daemon import Daemon
 from tests.support.lengths import at_length
+from tests.support.processes import lasting_descriptors
 from tests.support.waiting import wait_for
 
 READERS: Final = 4
@@ -42,8 +43,7 @@ class _Size(NamedTuple):
     @classmethod
     def of(cls, pid: int) -> "_Size":
         """Measure."""
-        process = psutil.Process(pid)
-        return cls(process.memory_info().rss, process.num_fds())
+        return cls(psutil.Process(pid).memory_info().rss, lasting_descriptors(pid))
 
 
 class _Measured(NamedTuple):
