@@ -37,7 +37,6 @@ _EXPECTED: Final = {
     "ledgers": 0o600,
     "status.socket": 0o600,
     "binds.json": 0o600,
-    "binds.lock": 0o600,
     "passes": 0o700,
     "a pass": 0o600,
 }
