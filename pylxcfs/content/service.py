@@ -133,23 +133,12 @@ class ContentService:
         return self._fall_back(file, DeadlyRequestError("servers have died of this request"))
 
     def visible_cpus(self, pid: int) -> CpuSet | None:
-        """Return the CPUs that `pid` sees, None for all that the host has.
-
-        Read from the file that says so, and so never another answer than the files'.
-        """
-        if self._host_view:
-            return None
-        began_ns = time.perf_counter_ns()
-        container, content = self._open(CPUS_PRESENT, pid, self.walks)
-        self.walks.add(time.perf_counter_ns() - began_ns)
-        return None if container is None else parse_cpu_list(CPUS_PRESENT.path, content)
+        """Return the CPUs that `pid` sees, None for all that the host has."""
+        return self._visible(CPUS_PRESENT, pid)
 
     def visible_nodes(self, pid: int) -> CpuSet | None:
         """Return the NUMA nodes that `pid` sees, None for all that the host has."""
-        if self._host_view:
-            return None
-        container, content = self._open(NODES_ONLINE, pid, self.walks)
-        return None if container is None else parse_cpu_list(NODES_ONLINE.path, content)
+        return self._visible(NODES_ONLINE, pid)
 
     def open_pressure(self, resource: Pressure, container: Container) -> int:
         """Open `container`'s pressure file for a trigger; raises CgroupError where it has none of its own."""
@@ -183,6 +172,18 @@ class ContentService:
         return bool(file.controllers) and all(
             self._reader.at_root(container.paths, controller) for controller in file.controllers
         )
+
+    def _visible(self, file: VirtualFile, pid: int) -> CpuSet | None:
+        """Return the numbers in a list of what `pid` sees, None for all that the host has.
+
+        Read from the file that says so, and so never another answer than the files'.
+        """
+        if self._host_view:
+            return None
+        began_ns = time.perf_counter_ns()
+        container, content = self._open(file, pid, self.walks)
+        self.walks.add(time.perf_counter_ns() - began_ns)
+        return None if container is None else parse_cpu_list(file.path, content)
 
     def _open(self, file: VirtualFile, pid: int, counters: FileCounters) -> tuple[Container | None, bytes]:
         # Who asks is found out in the host view too: what stays open outlasts it.

@@ -5,19 +5,12 @@ import json
 from pathlib import Path
 
 from pylxcfs.console import write_lines
-from pylxcfs.ctl.docker_args import mount_point
-from pylxcfs.procfiles.binds import DEFAULT_MOUNT_POINT
+from pylxcfs.ctl.options import add_mount_point_word
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    parser.add_argument(
-        "--mount-point",
-        metavar="DIR",
-        type=mount_point,
-        default=DEFAULT_MOUNT_POINT,
-        help="where pylxcfs serves (default: %(default)s)",
-    )
+    add_mount_point_word(parser)
     parser.add_argument(
         "--output",
         metavar="FILE",

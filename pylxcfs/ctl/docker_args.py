@@ -3,10 +3,11 @@
 import argparse
 import json
 from collections.abc import Iterable, Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from pylxcfs.console import write_lines
-from pylxcfs.procfiles.binds import DEFAULT_MOUNT_POINT, bindable
+from pylxcfs.ctl.options import add_mount_point_word
+from pylxcfs.procfiles.binds import bindable
 
 
 def docker_arguments(mount_point: str, paths: Iterable[str]) -> Iterator[str]:
@@ -28,22 +29,9 @@ def present_paths() -> tuple[str, ...]:
     return tuple(file.path for file in files if Path("/", file.path).exists())
 
 
-def mount_point(text: str) -> str:
-    """Check the option's value: docker splits at colons, the shell at blanks; neither knows an escape."""
-    if not text.startswith("/") or ":" in text or any(map(str.isspace, text)):
-        raise argparse.ArgumentTypeError(f"not an absolute path without blanks and colons: {text!r}")
-    return str(PurePosixPath(text))
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    parser.add_argument(
-        "--mount-point",
-        metavar="DIR",
-        type=mount_point,
-        default=DEFAULT_MOUNT_POINT,
-        help="where pylxcfs serves (default: %(default)s)",
-    )
+    add_mount_point_word(parser)
     parser.add_argument("--json", action="store_true", help="as a JSON list, one element per argument")
 
 

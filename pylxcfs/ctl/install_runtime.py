@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pylxcfs.console import complain, write_lines
-from pylxcfs.ctl.docker_args import mount_point
-from pylxcfs.procfiles.binds import DEFAULT_MOUNT_POINT
+from pylxcfs.ctl.options import add_mount_point_word
+from pylxcfs.runtime.programs import DEFAULT_DIRECTORY, DEFAULT_STATE
 
 if TYPE_CHECKING:
     from pylxcfs.runtime.configuration import Engine
@@ -22,13 +22,7 @@ _NAMES = ("docker", "podman", "containerd")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     add_common_arguments(parser)
-    parser.add_argument(
-        "--mount-point",
-        metavar="DIR",
-        type=mount_point,
-        default=DEFAULT_MOUNT_POINT,
-        help="where pylxcfs serves (default: %(default)s)",
-    )
+    add_mount_point_word(parser)
     parser.add_argument(
         "--runc",
         metavar="PATH",
@@ -62,14 +56,14 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
         "--libexec",
         metavar="DIR",
         type=Path,
-        default=Path("/usr/libexec/pylxcfs"),
+        default=DEFAULT_DIRECTORY,
         help="directory of the programs that runtimes execute (default: %(default)s)",
     )
     parser.add_argument(
         "--state",
         metavar="DIR",
         type=Path,
-        default=Path("/var/lib/pylxcfs/runtime"),
+        default=DEFAULT_STATE,
         help="directory where the configuration is kept as it was before (default: %(default)s)",
     )
 

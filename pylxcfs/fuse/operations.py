@@ -26,6 +26,7 @@ from pyfuse3 import (
     SetattrFields,
 )
 
+from pylxcfs.cgroup.types import CpuSet
 from pylxcfs.content.service import ContentService
 from pylxcfs.fuse.counts import RequestCounts
 from pylxcfs.fuse.frames import Header, Opcode
@@ -51,6 +52,14 @@ ANSWERED: Final = frozenset(
         *(Opcode.UNLINK, Opcode.RMDIR, Opcode.RENAME, Opcode.RENAME2),
         *(Opcode.MKDIR, Opcode.SYMLINK, Opcode.LINK, Opcode.CREATE, Opcode.MKNOD),
     }
+)
+
+_NumberOf = Callable[[Node], int | None]
+_VisibleTo = Callable[[ContentService, int], CpuSet | None]
+#: What a directory may be about that not everybody sees, and how it is found out who sees which of it.
+_HIDEABLE: Final[tuple[tuple[_NumberOf, _VisibleTo], ...]] = (
+    (lambda node: node.cpu, lambda content, pid: content.visible_cpus(pid)),
+    (lambda node: node.numa, lambda content, pid: content.visible_nodes(pid)),
 )
 
 _Arguments = ParamSpec("_Arguments")
@@ -384,28 +393,22 @@ class Operations(pyfuse3.Operations):
     def _list(self, node: Node, pid: int) -> Listing:
         """Return a directory's entries without the CPUs and NUMA nodes that the asker does not see."""
         children = list(self._tree.children(node))
-        if any(child.cpu is not None for _, child in children):
-            visible = self._content.visible_cpus(pid)
-            if visible is not None:
-                seen = {None, *visible}
-                children = [(name, child) for name, child in children if child.cpu in seen]
-        if any(child.numa is not None for _, child in children):
-            visible = self._content.visible_nodes(pid)
-            if visible is not None:
-                seen = {None, *visible}
-                children = [(name, child) for name, child in children if child.numa in seen]
+        for number_of, visible_to in _HIDEABLE:
+            if any(number_of(child) is not None for _, child in children):
+                visible = visible_to(self._content, pid)
+                if visible is not None:
+                    seen = {None, *visible}
+                    children = [(name, child) for name, child in children if number_of(child) in seen]
         return [(name, child.attributes) for name, child in children]
 
     def _refuse_hidden(self, node: Node, pid: int) -> None:
         """Answer ENOENT for the directory of a CPU or NUMA node that the asker does not see."""
-        if node.cpu is not None:
-            visible = self._content.visible_cpus(pid)
-            if visible is not None and node.cpu not in visible:
-                raise FUSEError(errno.ENOENT)
-        if node.numa is not None:
-            visible = self._content.visible_nodes(pid)
-            if visible is not None and node.numa not in visible:
-                raise FUSEError(errno.ENOENT)
+        for number_of, visible_to in _HIDEABLE:
+            number = number_of(node)
+            if number is not None:
+                visible = visible_to(self._content, pid)
+                if visible is not None and number not in visible:
+                    raise FUSEError(errno.ENOENT)
 
     def _no_new_name(self, directory: int, in_sysfs: int = errno.EPERM) -> FUSEError:
         return FUSEError(in_sysfs if self._node(directory).in_sysfs else errno.ENOENT)

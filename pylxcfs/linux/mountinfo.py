@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 _FIELDS: Final = 6
 #: After them: type, source, the superblock's options.
 _KIND_FIELDS: Final = 3
+#: The line of fdinfo that names a mount.
+_MOUNT_ID: Final = b"mnt_id:"
 _OCTAL_DIGITS: Final = frozenset(b"01234567")
 _ESCAPE_DIGITS: Final = 3
 #: As os.fsdecode has it.
@@ -110,3 +112,14 @@ def _mount(fields: list[bytes], kind: list[bytes]) -> Mount:
 def _peer_group(fields: list[bytes], tag: bytes) -> int | None:
     found = (int(field.removeprefix(tag)) for field in fields[_FIELDS:] if field.startswith(tag))
     return next(found, None)
+
+
+def parse_mount_id(fdinfo: bytes) -> bytes | None:
+    """Return the number of the mount that an open file is in, as /proc/PID/mountinfo writes it.
+
+    Source: the line mnt_id of /proc/PID/fdinfo/FD (proc_pid_fdinfo(5)), since Linux 3.15; None without it.
+    """
+    for line in fdinfo.split(b"\n"):
+        if line.startswith(_MOUNT_ID):
+            return line.removeprefix(_MOUNT_ID).strip()
+    return None

@@ -18,7 +18,7 @@ from typing import Final
 
 from pylxcfs.containers.procpid import parse_start_ticks
 from pylxcfs.linux import mountapi
-from pylxcfs.linux.mountinfo import Mount
+from pylxcfs.linux.mountinfo import Mount, parse_mount_id
 from pylxcfs.reattach.live_table import LiveTable, RefusedError, mounted_below, stack_of
 from pylxcfs.reattach.protocol import (
     KERNEL_MOUNTS,
@@ -269,9 +269,9 @@ class _Container:
 
     def _mount_of(self, fd: int) -> Mount:
         """Return the mount that an open file is in."""
-        for line in _read(self._proc_fd, f"self/fdinfo/{fd}").split(b"\n"):
-            if line.startswith(b"mnt_id:"):
-                return self._table.find(line.split()[1])
+        mount_id = parse_mount_id(_read(self._proc_fd, f"self/fdinfo/{fd}"))
+        if mount_id is not None:
+            return self._table.find(mount_id)
         raise RefusedError("the container changed it in this moment")
 
 

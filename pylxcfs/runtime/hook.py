@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pylxcfs.linux import mountapi
+from pylxcfs.linux.mountinfo import parse_mount_id
 from pylxcfs.procfiles.binds import DEFAULT_MOUNT_POINT, bindable
 
 #: One directory of files.
@@ -84,10 +85,10 @@ def _is_mount(target: int, top: int, path: str) -> bool:
 
 
 def _mount_id(fd: int) -> bytes:
-    for line in Path(f"/proc/self/fdinfo/{fd}").read_bytes().splitlines():
-        if line.startswith(b"mnt_id:"):
-            return line
-    raise OSError(errno.ENOSYS, "no mnt_id in fdinfo")
+    mount_id = parse_mount_id(Path(f"/proc/self/fdinfo/{fd}").read_bytes())
+    if mount_id is None:
+        raise OSError(errno.ENOSYS, "no mnt_id in fdinfo")
+    return mount_id
 
 
 if __name__ == "__main__":

@@ -3,14 +3,10 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from pylxcfs.errors import StartupError
 from pylxcfs.rundir.files import READABLE, replace_file
 from pylxcfs.runtime.configuration import Engine, add_runtime, remove_runtime
-
-#: Where each file is kept as it was before.
-DEFAULT_STATE: Final = Path("/var/lib/pylxcfs/runtime")
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,8 @@ from pylxcfs.errors import StartupError
 from pylxcfs.procfiles.binds import DEFAULT_MOUNT_POINT
 
 DEFAULT_DIRECTORY: Final = Path("/usr/libexec/pylxcfs")
+#: Where configuration files of runtimes are kept as they were before they were told of these programs.
+DEFAULT_STATE: Final = Path("/var/lib/pylxcfs/runtime")
 #: For docker and containerd, which start runc by default.
 WRAPPER: Final = "pylxcfs-runtime"
 #: For podman, which starts crun by default.

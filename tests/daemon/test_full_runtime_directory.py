@@ -12,6 +12,7 @@ from tests.support.asking import ask
 from tests.support.cgroups import MIB, Cgroup, Limits
 from tests.support.container import joining
 from tests.support.daemon import Daemon
+from tests.support.small_runtime import small_runtime
 from tests.support.waiting import wait_for
 
 StartDaemon = Callable[..., Daemon]
@@ -29,14 +30,8 @@ for line in sys.stdin:
 @pytest.fixture
 def small_mount(new_directory: Callable[[str], Path]) -> Iterator[Path]:
     """Return a mount point whose daemon has 64 KiB for its own files."""
-    mount_point = new_directory("mount")
-    runtime = mount_point.with_name(mount_point.name + ".run")
-    runtime.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", runtime], check=True)
-    try:
+    with small_runtime(new_directory("mount"), "size=64k") as mount_point:
         yield mount_point
-    finally:
-        subprocess.run(["umount", runtime], check=True)
 
 
 def _fill(runtime: Path) -> None:

@@ -14,6 +14,7 @@ from pylxcfs.rundir.kept_reads import BUDGET_BYTES
 from tests.support.cgroups import Limits
 from tests.support.container import Container
 from tests.support.daemon import Daemon
+from tests.support.small_runtime import small_runtime
 from tests.support.waiting import wait_for
 
 _COUNT: Final = 3000
@@ -39,14 +40,8 @@ print(first.decode().count("kB"), flush=True)
 @pytest.fixture
 def small_mount(new_directory: Callable[[str], Path]) -> Iterator[Path]:
     """Return a mount point whose daemon has 4 MiB for its own files."""
-    mount_point = new_directory("mount")
-    runtime = mount_point.with_name(mount_point.name + ".run")
-    runtime.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m,mode=755", "none", runtime], check=True)
-    try:
+    with small_runtime(new_directory("mount"), "size=4m,mode=755") as mount_point:
         yield mount_point
-    finally:
-        subprocess.run(["umount", runtime], check=True)
 
 
 def test_three_thousand(
