@@ -132,7 +132,10 @@ class Processes:
         return self.scan_for_init(member.namespace("pid"))
 
     def scan_for_init(self, pid_namespace: int) -> int:
-        """Find process 1 of a pid namespace by the NSpid lines (since Linux 4.1) of all processes."""
+        """Find process 1 of a pid namespace by the NSpid lines (since Linux 4.1) of all processes.
+
+        Those that we may not look at (ptrace(2)) are taken for others.
+        """
         for pid in psutil.pids():
             try:
                 if self.namespace(pid, "pid") != pid_namespace:
@@ -140,7 +143,7 @@ class Processes:
                 with self.hold(pid) as process:
                     if process.numbers()[-1] == _INIT:
                         return pid
-            except PROCESS_GONE:
+            except (*PROCESS_GONE, PermissionError):
                 continue
         raise ProcessLookupError(errno.ESRCH, "this pid namespace has no init")
 

@@ -10,7 +10,7 @@ import pytest
 from pylxcfs.containers.askers import Askers
 from pylxcfs.containers.inits import Inits
 from pylxcfs.containers.processes import PROCESS_GONE, Processes
-from tests.support.namespaces import answering, as_init
+from tests.support.namespaces import answering, as_init, entering
 from tests.support.waiting import wait_for
 
 
@@ -102,6 +102,21 @@ def test_another_namespace_than_was_asked_for(processes: Processes) -> None:
     inits, before = Inits(processes), _open_files()
     with as_init([]) as process, pytest.raises(ProcessLookupError):
         inits.find(process.pid, processes.namespace("self", "pid"))
+    assert before == _open_files()
+
+
+def test_scan_for_init(processes: Processes) -> None:
+    """Before Linux 6.11 a namespace's init is found among all processes, whoever else is in it."""
+    before = _open_files()
+    with as_init([]) as process:
+        number = processes.namespace(process.pid, "pid")
+        with entering(process.pid, []) as member:
+            assert number == processes.namespace(member.pid, "pid")
+            assert process.pid == processes.scan_for_init(number)
+            member.end()
+        process.end()
+    with pytest.raises(ProcessLookupError):
+        processes.scan_for_init(number)
     assert before == _open_files()
 
 
