@@ -28,12 +28,14 @@ class Nearness:
 
     def asked_by(self, task: int) -> None:
         """Take note of a request; 0 is nobody: the kernel itself, or a task that is not to be seen."""
+        if not task:
+            return
         if task == self._task:
             self._requests += 1
             if self._requests >= _AGAIN_AND_AGAIN:
                 self._requests = 0
                 self._move_to(task)
-        elif task:
+        else:
             self._task, self._requests = task, 1
 
     def _move_to(self, task: int) -> None:

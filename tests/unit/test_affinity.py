@@ -84,6 +84,18 @@ def test_the_kernels_own_requests_do_not_count(kernel: _Kernel) -> None:
     assert [{0}] == kernel.moves
 
 
+def test_nobody_is_no_reader(kernel: _Kernel) -> None:
+    """However often nobody asks, in a row or before the first reader, no task is looked for."""
+    looked_for: list[int] = []
+
+    def last_cpu(task: int) -> int:
+        looked_for.append(task)
+        return 0
+
+    _ask(last_cpu, *[0] * (2 * OFTEN), *[TASK] * (OFTEN - 1), *[0] * OFTEN)
+    assert ([], []) == (looked_for, kernel.moves)
+
+
 def test_many_readers_move_nothing(kernel: _Kernel) -> None:
     """Two who take turns, and one that stops in time."""
     _ask(lambda _task: 0, *[TASK, TASK + 1] * OFTEN, *[TASK] * (OFTEN - 1))
