@@ -120,6 +120,8 @@ def test_cpu(tree: Tree) -> None:
 def test_no_quota(tree: Tree, quota: str) -> None:
     """Without a quota there is no limit, nor on a kernel without CFS bandwidth."""
     assert tree({"cpu/a/cpu.cfs_quota_us": quota}).cpu_max(_at("/a")) is None
+    files = {"cpu/a/cpu.cfs_quota_us": quota, "cpu/a/cpu.cfs_period_us": "100000"}
+    assert tree(files).cpu_max(_at("/a")) is None
     assert tree({"cpuacct/a/cpuacct.usage_all": "cpu user system\n"}).cpu_max(_at("/a")) is None
 
 

@@ -100,6 +100,30 @@ def test_the_next_server_goes_on(world: _World) -> None:
     assert after.load(_key(2)) is None
 
 
+def test_format(world: _World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is written is what other versions of pylxcfs read; to write anything else takes another magic."""
+    monkeypatch.setattr(time, "monotonic", lambda: 99.5)
+    shown = {0: CpuTimes(2, 3, 4)}, {1: CpuTimes(5, 6, 7)}
+    used = {0: CpuTime(8, 9), 1: CpuTime(0, 0), 2: CpuTime(10, 11)}
+    ledger = Ledger(1, *shown, used, CpuTime(12, 13), 14, 15, 16)
+    server = world.server(cpus=3)
+    server.save(_key(1), ledger)
+    size = 24 + 8 * (6 + 7 * 3)
+    content = world.path.read_bytes()
+    assert struct.pack("=18s38sq", b"pylxcfs ledgers 2\n", b"boot", 256 + 2 * size) == content[:64]
+    at = content.index(bytes.fromhex("720a85d7201a90fbf15c831e982bfb1b"))
+    owner = struct.pack("=qqH", 101, 7, len("cpu\0/c1")) + b"cpu\0/c1"
+    assert owner.ljust(256 - 16, b"\0") == content[at + 16 : at + 256]
+    cpus = ((0, 2, 2, 3, 4, 8, 9), (1, 1, 5, 6, 7, 0, 0), (2, 0, 0, 0, 0, 10, 11))
+    numbers = struct.pack("=27q", 1, 12, 13, 14, 15, 16, *(number for cpu in cpus for number in cpu))
+    half = struct.pack("=QQII", 1, 99, 27, zlib.crc32(numbers)) + numbers
+    assert {half, bytes(size)} == {
+        content[at + 256 : at + 256 + size],
+        content[at + 256 + size : at + 256 + 2 * size],
+    }
+    assert ledger == world.server(cpus=3).load(_key(1))
+
+
 def test_the_latest_is_what_counts(world: _World) -> None:
     """Halves are written in turn, and the newer one is read, whichever it is."""
     server = world.server()

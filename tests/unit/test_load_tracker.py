@@ -244,6 +244,18 @@ def _make_slow(world: _World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(LoadCount, "run", slow)
 
 
+def test_a_turn_that_takes_all_the_time_is_the_last(world: _World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work ends when its 2 ms are over, not after one more turn."""
+    for name in ("/a", "/b", "/c"):
+        world.tracker.read(world.add(name, 1), 0)
+    world.now += 5
+    world.reader.asked.clear()
+    _make_slow(world, monkeypatch)
+    for expected in (1, 2, 3, 3):
+        world.work()
+        assert expected == len(world.reader.asked)
+
+
 def test_large_containers_delay_nobody(world: _World, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many large ones are counted, a small one has its turn after one turn of each that goes on."""
     _make_slow(world, monkeypatch)

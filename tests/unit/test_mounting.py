@@ -44,6 +44,36 @@ def test_flags_are_added() -> None:
     assert parse_mount_options("ro,noatime").flags == MS_NOSUID_NODEV_NOEXEC | 1 | 1024
 
 
+@pytest.mark.parametrize(
+    "option,flag",
+    [
+        ("ro", 1),
+        ("nosuid", 2),
+        ("nodev", 4),
+        ("noexec", 8),
+        ("sync", 16),
+        ("dirsync", 128),
+        ("noatime", 1024),
+        ("nodiratime", 2048),
+        ("relatime", 0x200000),
+        ("strictatime", 0x1000000),
+    ],
+)
+def test_flags_are_the_kernels(option: str, flag: int) -> None:
+    """Each option is the bit that mount(2) takes for it (linux/mount.h)."""
+    assert parse_mount_options(option).flags == MS_NOSUID_NODEV_NOEXEC | flag
+
+
+@pytest.mark.parametrize("digits,is_taken", [(10, True), (11, False)])
+def test_longest_max_read(digits: int, *, is_taken: bool) -> None:
+    """A number of 32 bits has ten digits at most."""
+    if is_taken:
+        assert parse_mount_options("max_read=" + "4" * digits).max_read == int("4" * digits)
+    else:
+        with pytest.raises(StartupError, match="max_read"):
+            parse_mount_options("max_read=" + "4" * digits)
+
+
 def test_last_value_counts() -> None:
     """A later value replaces an earlier one."""
     assert parse_mount_options("max_read=1,max_read=2").max_read == 2

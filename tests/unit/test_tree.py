@@ -1,0 +1,143 @@
+"""What the kernel is told of each node, and for how long it may remember it."""
+
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from pylxcfs.cgroup.types import CpuSet
+from pylxcfs.fuse.hostnodes import HostNodes
+from pylxcfs.fuse.node import ROOT_INODE, Inode, Node
+from pylxcfs.fuse.tree import build_nodes
+from pylxcfs.linux.hosttree import HostTree
+from pylxcfs.procfiles.binds import CPU_DIRECTORY, NODE_DIRECTORY
+from pylxcfs.procfiles.table import VIRTUAL_FILES, node_files
+
+_DAY = 86400
+
+
+@pytest.fixture
+def nodes() -> Mapping[Inode, Node]:
+    """Return the table's nodes on a machine with two NUMA nodes."""
+    return build_nodes([*VIRTUAL_FILES, *node_files(CpuSet([0, 1]))])
+
+
+def _find(nodes: Mapping[Inode, Node], path: str) -> Node:
+    node = nodes[ROOT_INODE]
+    for name in filter(None, path.split("/")):
+        node = nodes[node.children[name.encode()]]
+    return node
+
+
+def test_numbers_outlive_the_server() -> None:
+    """The next server, of whichever version, has the same numbers: the kernel goes on asking for these."""
+    nodes = build_nodes(VIRTUAL_FILES)
+    numbers = {"": 1, "proc": 735085622, "proc/meminfo": 2779959478, CPU_DIRECTORY: 1680610546}
+    assert numbers == {path: _find(nodes, path).attributes.st_ino for path in numbers}
+
+
+@pytest.mark.parametrize(
+    "path,links",
+    [
+        ("", 2),
+        ("proc", 2),
+        ("proc/pressure", 2),
+        ("sys/devices/system", 2),
+        (CPU_DIRECTORY, 1),
+        (NODE_DIRECTORY, 1),
+        (f"{NODE_DIRECTORY}/node0", 2),
+        ("proc/meminfo", 1),
+        (f"{CPU_DIRECTORY}/online", 1),
+    ],
+)
+def test_links(nodes: Mapping[Inode, Node], path: str, links: int) -> None:
+    """Two of a directory, but one where it depends on who asks what is in it; one of a file."""
+    assert links == _find(nodes, path).attributes.st_nlink
+
+
+def test_what_may_be_remembered(nodes: Mapping[Inode, Node]) -> None:
+    """All for a day, but a NUMA node's directory: who asks for that is asked about each time."""
+    hideable = {f"{NODE_DIRECTORY}/node0", f"{NODE_DIRECTORY}/node1"}
+    paths = ("", "proc", "proc/meminfo", CPU_DIRECTORY, NODE_DIRECTORY, f"{NODE_DIRECTORY}/node0/meminfo")
+    for path in (*hideable, *paths):
+        attributes = _find(nodes, path).attributes
+        expected = (1, 0) if path in hideable else (_DAY, _DAY)
+        assert expected == (attributes.entry_timeout, attributes.attr_timeout), path
+
+
+def test_which_nodes_belong_to_whom(nodes: Mapping[Inode, Node]) -> None:
+    """NUMA nodes know their number, and the CPU directory alone has the host's entries."""
+    assert [0, 1] == [_find(nodes, f"{NODE_DIRECTORY}/node{number}").numa for number in (0, 1)]
+    assert {None} == {_find(nodes, path).numa for path in ("proc", NODE_DIRECTORY, CPU_DIRECTORY)}
+    assert "" == _find(nodes, CPU_DIRECTORY).host_path
+    assert {None} == {_find(nodes, path).host_path for path in ("proc", "sys/devices", NODE_DIRECTORY)}
+    in_sysfs = {path: _find(nodes, path).in_sysfs for path in ("", "proc", "proc/stat", "sys", CPU_DIRECTORY)}
+    assert {"": False, "proc": False, "proc/stat": False, "sys": True, CPU_DIRECTORY: True} == in_sysfs
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Path:
+    """Return a host's CPU directory with a CPU, a file and a link, of another owner."""
+    (tmp_path / "cpu10").mkdir()
+    (tmp_path / "cpu10/online").write_text("1\n")
+    (tmp_path / "cpu01").write_text("no directory, and no number either\n")
+    (tmp_path / "cpufreq").symlink_to("nowhere")
+    os.utime(tmp_path / "cpu10/online", ns=(1_000_000_001, 2_000_000_002))
+    return tmp_path
+
+
+def test_numbers_of_the_hosts_nodes(host: Path) -> None:
+    """They too are a function of the path alone, the same for every version of the server."""
+    nodes = HostNodes(HostTree(host))
+    assert 0xC06F_F8E7_A996_298C == nodes.child("", b"cpu10").attributes.st_ino
+    assert 0xF1AB_C3FD_69BD_AD03 == nodes.child("cpu10", b"online").attributes.st_ino
+
+
+@pytest.mark.parametrize("path", ["cpu10", "cpu10/online", "cpufreq"])
+def test_the_hosts_nodes_are_described_as_they_are(host: Path, path: str) -> None:
+    """Owner, links and times are the host's."""
+    directory, _, name = path.rpartition("/")
+    attributes = HostNodes(HostTree(host)).child(directory, name.encode()).attributes
+    status = (host / path).lstat()
+    for field in ("st_nlink", "st_uid", "st_gid", "st_atime_ns", "st_mtime_ns", "st_ctime_ns"):
+        assert getattr(status, field) == getattr(attributes, field), field
+    assert stat.S_IFMT(status.st_mode) == stat.S_IFMT(attributes.st_mode)
+
+
+def test_how_long_the_hosts_nodes_may_be_remembered(host: Path) -> None:
+    """A second; who asks for a CPU's directory is asked about each time."""
+    nodes = HostNodes(HostTree(host))
+    known = {name: (node.cpu, node.attributes) for name, node in nodes.children("")}
+    assert {b"cpu10": 10, b"cpu01": None, b"cpufreq": None} == {name: cpu for name, (cpu, _) in known.items()}
+    timeouts = {name: (kept.entry_timeout, kept.attr_timeout) for name, (_, kept) in known.items()}
+    assert {b"cpu10": (1, 0), b"cpu01": (1, 1), b"cpufreq": (1, 1)} == timeouts
+
+
+class _CountingTree(HostTree):
+    """Counts how often all of it is walked through."""
+
+    walks = 0
+
+    def walk(self, path: str = "") -> Iterator[str]:
+        self.walks += not path
+        return super().walk(path)
+
+
+def test_the_tree_is_walked_once_for_numbers_of_an_earlier_server(host: Path) -> None:
+    """Numbers that were never given cost no more, however many are asked for; what is named costs none."""
+    tree = _CountingTree(host)
+    nodes = HostNodes(tree)
+    named = nodes.child("", b"cpu10").attributes.st_ino
+    known = nodes.node(Inode(named))
+    assert (0, "cpu10") == (tree.walks, known and known.host_path)
+    assert [None] * 3 == [nodes.node(Inode(number)) for number in (77, 78, 79)]
+    earlier = nodes.node(_inode(host, "cpu10/online"))
+    assert (1, "cpu10/online") == (tree.walks, earlier and earlier.host_path)
+
+
+def _inode(host: Path, path: str) -> Inode:
+    """Return the number that another server has given."""
+    directory, _, name = path.rpartition("/")
+    return Inode(HostNodes(HostTree(host)).child(directory, name.encode()).attributes.st_ino)
