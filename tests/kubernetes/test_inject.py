@@ -237,7 +237,7 @@ def test_command_reads_files(tmp_path: Path, capsys: pytest.CaptureFixture[str])
 
 def test_command_reads_stdin(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """With - as its file the command is a filter."""
-    monkeypatch.setattr(sys, "stdin", io.StringIO(_POD))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(_POD.encode())))
     assert 0 == main(["inject", "-f", "-"])
     assert inject(_POD, Settings())[0] == capsys.readouterr().out
 
