@@ -17,7 +17,7 @@ RESOURCES: Final = tuple(sorted(os.listdir("/proc/pressure")) if os.path.isdir("
 TRIGGER: Final = "some 200000 2000000"
 #: With a timeout poll(2) would look once more at its end, and so find what it was never woken for.
 UNTIL_AN_EVENT: Final = -1
-_GIVE_UP_SECONDS: Final = 120.0
+_GIVE_UP_SECONDS: Final = 120
 #: Opens a file as a user and obeys an order per line: write, or poll for so many milliseconds, -1 for ever.
 _WATCHER: Final = """
 import json, os, select, sys
@@ -52,7 +52,10 @@ class Watcher:
 
     def hear(self) -> Any:  # noqa: ANN401 - whatever it says
         """Return its next answer."""
-        assert select.select([self._hear], [], [], _GIVE_UP_SECONDS)[0], "never answered"
+        # Not select(2): a long session of tests has more than 1024 files open.
+        poller = select.poll()
+        poller.register(self._hear, select.POLLIN)
+        assert poller.poll(_GIVE_UP_SECONDS * 1000), "never answered"
         return json.loads(self._hear.readline())
 
     def order(self, order: str, argument: str | int) -> None:
