@@ -26,6 +26,12 @@ class Container:
     init_start_ticks: int
     in_host_pid_namespace: bool
 
+    def __str__(self) -> str:
+        """Describe it for the log."""
+        kind = "cgroup of host processes" if self.in_host_pid_namespace else "container"
+        groups = ", ".join(sorted({group for _, group in self.paths}))
+        return f"{kind}, init {self.init_pid}, in {groups}"
+
     @property
     def key(self) -> ContainerKey:
         """What tells it apart, also over a restart of ours."""

@@ -114,6 +114,7 @@ class Resolver:
         if container not in self._recent:
             return
         init = self._recent.pop(container)
+        _log.debug("forgotten: %s", container)
         del self._by_key[container.key]
         self._dropped.append(container)
         self._files.forget_all(container.paths)
@@ -237,6 +238,7 @@ class Resolver:
         """Return the one object for this container, so that caches can be keyed by it."""
         known = self._by_key.setdefault(container.key, container)
         if known is container:
+            _log.debug("new: %s", container)
             self._recent[container] = init
             if init is not None:
                 init.owned.add(container)

@@ -52,6 +52,8 @@ def _run(act: Callable[[Request], list[Outcome]], config: Config) -> int:
     except (StartupError, OSError) as error:
         _log.error("binds in running containers are left as they are: %s", error)
         return 1
+    for outcome in outcomes:
+        _log.debug("%s: %s %s", outcome.where, outcome.target or "-", outcome.action)
     if any(outcome.action is not Action.NOTHING for outcome in outcomes):
         _log.info("%s, in %.2f s", summary(outcomes), time.monotonic() - began)
     troubles = [outcome for outcome in outcomes if outcome.is_trouble]

@@ -59,6 +59,7 @@ class Line:
             if template is not None and template.is_ready and is_due:
                 self.spare = ServerProcess()
                 template.fork(self.spare)
+                _log.debug("forking a server")
         elif spare.is_stillborn:
             self._lost_spare(None, now)
         elif not spare.ready and now - spare.started_at > _FORK_SECONDS:
@@ -106,6 +107,7 @@ class Line:
     def _hear_spare(self) -> None:
         if self.spare is not None and READY in self.spare.receive():
             self.spare.ready = True
+            _log.debug("server %d waits to take over", self.spare.pid)
 
     def _lost_spare(self, code: int | None, now: float) -> None:
         if self.spare is None:

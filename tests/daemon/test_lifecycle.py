@@ -1,6 +1,7 @@
 """Starting and stopping: bad input, stale mounts, signals, pidfiles."""
 
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Callable
@@ -11,7 +12,8 @@ import psutil
 import pyfuse3
 import pytest
 
-from tests.support.cgroups import find_layout
+from tests.support.cgroups import Cgroup, Limits, find_layout
+from tests.support.container import container
 from tests.support.daemon import Daemon, Run, pylxcfs_command, run_to_end
 from tests.support.mounts import mounts_under
 from tests.support.waiting import wait_for
@@ -20,6 +22,7 @@ pytestmark = pytest.mark.usefixtures("machine")
 
 NewDirectory = Callable[[str], Path]
 StartDaemon = Callable[..., Daemon]
+MakeCgroup = Callable[..., Cgroup]
 
 #: In a mount namespace of its own: prepare it by $1, run the rest, and tell by exit status 99 if that left
 #: something mounted on the last argument.
@@ -302,4 +305,29 @@ def test_start_is_logged(start_daemon: StartDaemon) -> None:
     assert f"time per cpu {'yes' if 'cpuacct' in layout.v1 else 'no'}" in kernel
     serving = f"pylxcfs: serving {daemon.mount_point}"
     wait_for("it says that it serves", lambda: daemon.log.splitlines()[-1] == serving, alive=daemon.running)
+    daemon.stop()
+
+
+def test_debugging_tells_what_changes(start_daemon: StartDaemon, make_cgroup: MakeCgroup) -> None:
+    """With -d the log names who waits to take over, and containers as they come and go."""
+    group = make_cgroup(Limits())
+    daemon = start_daemon("-d")
+    with container(daemon.proc, group) as running:
+        running.run("cat", "/proc/uptime")
+        who = f"container, init {running.init_pid}, in "
+    wait_for("it is gone", lambda: f"forgotten: {who}" in daemon.log, alive=daemon.running)
+    (new,) = (line for line in daemon.log.splitlines() if "new: container" in line)
+    assert new.startswith(f"pylxcfs: debug: new: {who}")
+    assert new.endswith(group.name)
+    assert re.search(r"^pylxcfs: debug: server \d+ waits to take over$", daemon.log, re.MULTILINE)
+    daemon.stop()
+
+
+def test_without_debugging_it_does_not(start_daemon: StartDaemon, make_cgroup: MakeCgroup) -> None:
+    """Nothing of that is in the log otherwise."""
+    daemon = start_daemon()
+    with container(daemon.proc, make_cgroup(Limits())) as running:
+        running.run("cat", "/proc/uptime")
+    assert "debug" not in daemon.log
+    assert "new: " not in daemon.log
     daemon.stop()
