@@ -12,7 +12,16 @@ import pytest
 from pyfuse3 import FUSEError
 
 from pylxcfs.content.service import ContentService
-from pylxcfs.fuse.frames import IN_HEADER, RESEND, UNANSWERED, Header, Opcode, pack_error
+from pylxcfs.fuse.frames import (
+    IN_HEADER,
+    RESEND,
+    UNANSWERED,
+    Header,
+    Opcode,
+    is_refused,
+    pack_error,
+    pack_library_init,
+)
 from pylxcfs.fuse.gate import Gate
 from pylxcfs.fuse.node import ROOT_INODE
 from pylxcfs.fuse.operations import ANSWERED, Operations
@@ -129,9 +138,10 @@ def test_versions(kernel: Kernel, minor: int, agreed: int) -> None:
 def test_the_kernel_is_told_what_we_can(kernel: Kernel) -> None:
     """RELEASE waits for nothing, several reads at once go to their offsets, and names have attributes."""
     answer = kernel.ask(Opcode.INIT, 0, struct.pack("=IIII", 7, 31, 131072, 0xFFFFFFFF))
-    flags, max_background, congestion, max_write = struct.unpack_from("=12xIHHI", answer)
-    assert (1 << 13 | 1 << 15 | 1 << 18) == flags
-    assert (65535, 49152, 4096) == (max_background, congestion, max_write)
+    told = struct.unpack("=IIIIHHIIHHII24x", answer)
+    assert (7, 31, 131072, 1 << 13 | 1 << 15 | 1 << 18, 65535, 49152, 4096) == told[:7]
+    # Times are exact to a nanosecond. What newer kernels would know besides is not used.
+    assert (1, 0, 0, 0, 0) == told[7:]
 
 
 @pytest.mark.parametrize("opcode", sorted(UNANSWERED))
@@ -180,3 +190,32 @@ def test_frames() -> None:
     """An answer without a body, and a notification without one."""
     assert struct.pack("=IiQ", 16, -errno.EIO, 5) == pack_error(5, errno.EIO)
     assert struct.pack("=IiQ", 16, 7, 0) == RESEND
+
+
+def test_the_library_is_asked_for_no_more_than_it_needs() -> None:
+    """INIT 7.13 with READDIRPLUS: from 7.14 on libfuse would move each request by two calls of splice(2)."""
+    header = struct.pack("=IIQQIIII", 56, 26, 1, 0, 0, 0, 0, 0)
+    assert header + struct.pack("=IIII", 7, 13, 0, 1 << 13) == pack_library_init()
+
+
+def _frame(opcode: int, body: bytes) -> bytes:
+    return IN_HEADER.pack(IN_HEADER.size + len(body), opcode, 5, 1, 0, 0, 1, 0) + body
+
+
+@pytest.mark.parametrize(
+    "read_flags,refused", [(0, True), (1, True), (2, False), (3, False), (0xFFFFFFFD, True), (1 << 9, True)]
+)
+def test_reads_of_the_kernels_own(read_flags: int, *, refused: bool) -> None:
+    """A READ without FUSE_READ_LOCKOWNER (2) is for the page cache, whatever else it says."""
+    body = struct.pack("=QQIIQII", 9, 0, 4096, read_flags, 0, 0, 0)
+    assert refused is is_refused(Opcode.READ, _frame(Opcode.READ, body))
+    assert not is_refused(Opcode.STATFS, _frame(Opcode.STATFS, body))
+
+
+@pytest.mark.parametrize(
+    "opcode,shortest", [(Opcode.READ, 21), (Opcode.WRITE, 40), (Opcode.GETATTR, 0)], ids=["r", "w", "other"]
+)
+def test_frames_that_are_cut_short(opcode: Opcode, shortest: int) -> None:
+    """Refused is what libfuse would read beyond its end; the rest it notices itself."""
+    lengths = [length for length in range(50) if is_refused(opcode, _frame(opcode, b"\xff" * length))]
+    assert [*range(shortest)] == lengths

@@ -91,6 +91,18 @@ def _user(builder: ViewBuilder, container: Container) -> list[int]:
     return [time.user_usec // 1_000_000 for _, time in sorted(view.cpu_part.times.items())]
 
 
+@pytest.mark.parametrize(
+    "start_ticks,uptime_usec",
+    [(0, 5_000_000_000), (1, 4_999_990_000), (499_999, 10_000), (500_000, 0), (500_001, 0)],
+)
+def test_uptime(world: _World, start_ticks: int, uptime_usec: int) -> None:
+    """The time since its init began, in ticks after the boot; not before that, whatever clock init has."""
+    container = Container(world.paths, 1, start_ticks, in_host_pid_namespace=False)
+    host = load("linux-6.18-x86")
+    assert (5_000_000_000, 100) == (host.boottime_usec, host.ticks_per_second)
+    assert uptime_usec == world.builder().build(container, _STAT, host).uptime_usec
+
+
 def test_counters_go_on(world: _World) -> None:
     """A kernel counter that begins anew is no end of what was shown."""
     builder, container = world.builder(), world.container()
