@@ -9,9 +9,12 @@ that reach each line takes minutes instead of hours.
 """
 
 import argparse
+import ast
 import json
+import multiprocessing
 import os
 import random
+import resource
 import shutil
 import signal
 import subprocess
@@ -23,7 +26,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Final
+from typing import Final, NoReturn
+
+import pytest
 
 from benchmarks.mutations import Mutation, count_mutations, mutate
 
@@ -45,7 +50,12 @@ _MODULES: Final = (
 _SECONDS: Final = 120.0
 _MEMORY: Final = 2 << 30
 _PYTEST: Final = ("-x", "-q", "--no-header", "-p", "no:cacheprovider")
-
+#: Of modules in `_IMPORTED_ONCE`.
+_KNOWN_WARNING: Final = "ignore:Module already imported:pytest.PytestAssertRewriteWarning"
+#: Each run of tests begins as a fork of a process that has imported what takes long and is not ours: to start
+#: an interpreter for each takes three times as long as most tests do.
+_FORKING: Final = multiprocessing.get_context("forkserver")
+_IMPORTED_ONCE: Final = ("hypothesis", "pyfuse3", "pytest", "pytest_trio")
 
 #: Tells coverage which test is run, its fixtures included.
 _PLUGIN: Final = "mutants_reach"
@@ -82,24 +92,31 @@ class _Reach:
     by_line: Mapping[str, Mapping[int, Sequence[str]]]
     #: How many lines a test executes: the fewer, the more specific it is, and quick.
     breadth: Mapping[str, int]
+    #: What each file of tests imports.
+    imports: Mapping[str, frozenset[str]]
 
     def tests_of(self, path: str, line: int) -> list[str]:
-        """Return the tests that execute a line; of a line executed at import, all that use the module."""
+        """Return the tests that execute a line; of one executed at import, all that use the module."""
         lines = self.by_line.get(path, {})
-        tests = {test for test in lines.get(line, ()) if test} or {
-            test for each in lines.values() for test in each if test
-        }
-        return sorted(tests, key=lambda test: (self.breadth[test], test))
+        tests = set(lines.get(line, ()))
+        if not tests:
+            module = path.removesuffix(".py").replace("/", ".")
+            tests = {test for each in lines.values() for test in each}
+            tests |= {file for file, imported in self.imports.items() if module in imported}
+        return sorted(tests, key=lambda test: (self.breadth.get(test, sys.maxsize), test))
 
 
 def main() -> int:
     """Try a sample of mutations; return 1 if the tests fail without any."""
     options = _parse_options()
+    _FORKING.set_forkserver_preload([*_IMPORTED_ONCE])
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="pylxcfs-mutants-") as directory:
         copies = [_copy_tree(Path(directory) / str(number)) for number in range(options.jobs)]
         try:
             reach = _measure_reach(copies[0])
+            if not _passes([min(reach.breadth, key=reach.breadth.__getitem__)], copies[0]):
+                raise MutantsError("a test fails as it is run here, without any change")
             sample = _sample(copies[0], options.modules, options.count, options.seed)
             print(f"{len(sample)} mutations, seed {options.seed}", flush=True)
             survivors = _try_all(sample, reach, copies)
@@ -160,7 +177,19 @@ def _measure_reach(tree: Path) -> _Reach:
             lines[int(line)] = [context for context in contexts if context]
             for test in lines[int(line)]:
                 breadth[test] = breadth.get(test, 0) + 1
-    return _Reach(by_line, breadth)
+    files = [file.relative_to(tree) for file in sorted((tree / _TESTS).glob("test_*.py"))]
+    return _Reach(by_line, breadth, {str(file): _imports((tree / file).read_text()) for file in files})
+
+
+def _imports(source: str) -> frozenset[str]:
+    """Return the modules that a module may import, each name of a `from` being one."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return frozenset(found)
 
 
 def _environment(tree: Path) -> dict[str, str]:
@@ -203,21 +232,27 @@ def _survives(mutant: _Mutant, reach: _Reach, tree: Path) -> bool:
 
 def _passes(tests: Sequence[str], tree: Path) -> bool:
     """Tell whether all these tests pass, within bounds of time and memory."""
-    program = f"import resource; resource.setrlimit(resource.RLIMIT_AS, ({_MEMORY}, {_MEMORY}))"
-    program += "\nimport sys, pytest\nsys.exit(pytest.main(sys.argv[1:]))"
-    with subprocess.Popen(
-        [sys.executable, "-c", program, *_PYTEST, *tests],
-        cwd=tree,
-        env=_environment(tree),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    ) as running:
-        try:
-            return running.wait(_SECONDS) == 0
-        except subprocess.TimeoutExpired:
-            os.killpg(running.pid, signal.SIGKILL)
-            return False
+    running = _FORKING.Process(target=_run_tests, args=(tests, tree))
+    running.start()
+    running.join(_SECONDS)
+    if running.pid is not None and running.is_alive():
+        os.killpg(running.pid, signal.SIGKILL)
+        running.join()
+    return running.exitcode == 0
+
+
+def _run_tests(tests: Sequence[str], tree: Path) -> NoReturn:
+    """Be the process that runs these tests of a copy."""
+    os.setsid()
+    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
+    os.chdir(tree)
+    os.environ.update(_environment(tree))
+    sys.path.insert(0, str(tree))
+    sys.dont_write_bytecode = True
+    with open(os.devnull, "r+") as nothing:  # noqa: PTH123 - three descriptors
+        for standard in range(3):
+            os.dup2(nothing.fileno(), standard)
+    sys.exit(pytest.main([*_PYTEST, "-W", _KNOWN_WARNING, *tests]))
 
 
 if __name__ == "__main__":
