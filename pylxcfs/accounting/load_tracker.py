@@ -51,7 +51,7 @@ class _Shown:
     is_whole: bool
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True)
 class _Followed:
     """One container: the counting thread's while `is_queued`, otherwise the serving thread's."""
 

@@ -325,10 +325,7 @@ class MemoryView:
     @formula("min(stat.swapcached, usage, swap_used)")
     def swapcached(self) -> int:
         """Memory that is in swap too; readers subtract it from the swap used."""
-        swapcached = self.stats.stat.swapcached
-        if not swapcached:
-            return 0
-        return _within(_within(swapcached, self.usage), self.swap_used)
+        return _within(_within(self.stats.stat.swapcached, self.usage), self.swap_used)
 
     @property
     @formula("total // 2 // 4096 * 4096 + swap_total")

@@ -147,9 +147,12 @@ class Kernel:
         """Open a file by its inode."""
         return _handle(self.ask(Opcode.OPEN, inode, struct.pack("=II", flags, 0), pid))
 
-    def read(self, handle: int, offset: int, size: int, read_flags: int = READ_LOCKOWNER) -> bytes:
+    def read(
+        self, handle: int, offset: int, size: int, read_flags: int = READ_LOCKOWNER, inode: int = 0
+    ) -> bytes:
         """Read as a process does; without the flag, as the page cache does."""
-        return self.ask(Opcode.READ, 0, struct.pack("=QQIIQII", handle, offset, size, read_flags, 0, 0, 0))
+        body = struct.pack("=QQIIQII", handle, offset, size, read_flags, 0, 0, 0)
+        return self.ask(Opcode.READ, inode, body)
 
     def write(self, handle: int, data: bytes) -> int:
         """Write; return how much was taken."""

@@ -21,8 +21,13 @@ class _Kernel:
         self.wish = wish
         #: What was wished for one after the other.
         self.wishes: list[set[int]] = []
-        patch.setattr(os, "sched_getaffinity", lambda _task: self.cpuset & self.wish)
-        patch.setattr(os, "sched_setaffinity", lambda _task, cpus: self.go_to(cpus))
+        patch.setattr(os, "sched_getaffinity", lambda task: {} if task else self.cpuset & self.wish)
+        patch.setattr(os, "sched_setaffinity", self.set_affinity)
+
+    def set_affinity(self, task: int, cpus: set[int]) -> None:
+        """Move who calls (0), and nobody else."""
+        assert 0 == task
+        self.go_to(cpus)
 
     def go_to(self, cpus: set[int]) -> None:
         """Wish for these."""

@@ -50,10 +50,17 @@ def test_format_cpu_list() -> None:
 
 def test_int() -> None:
     """Numbers have no limit, and the kernel's rare negative ones are numbers too."""
-    assert (18446744073709551615, -1) == (parse_int("f", b"18446744073709551615\n"), parse_int("f", b"-1\n"))
+    numbers = (18446744073709551615, -1, -9223372036854775808)
+    assert numbers == tuple(parse_int("f", b"%d\n" % number) for number in numbers)
 
 
-@pytest.mark.parametrize("text", [b"", b"max\n", b"1 2\n", b"\xff\xfe", b"%d" % (1 << 64), b"9" * 5000])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(b"", b"max\n", b"1 2\n", b"\xff\xfe"),
+        *(b"%d" % (1 << 64), b"%d" % (-(1 << 63) - 1), b"9" * 5000),
+    ],
+)
 def test_damaged_int(text: bytes) -> None:
     """What is no number names the file and the text."""
     with pytest.raises(ParseError, match="f: cannot parse"):
@@ -119,4 +126,7 @@ def test_counts_that_no_kernel_writes(value: int) -> None:
 
 def test_keyed_numbers_of_more_than_64_bits() -> None:
     """A longer number is damage, and would go on as such into all that is computed from it."""
-    assert {b"file": 1} == parse_flat_keyed("f", b"file 1\nanon %d\n" % (1 << 64))
+    for number in (1 << 64, -(1 << 63) - 1):
+        assert {b"file": 1} == parse_flat_keyed("f", b"file 1\nanon %d\n" % number)
+    extremes = {b"least": -(1 << 63), b"file": 1, b"most": (1 << 64) - 1}
+    assert extremes == parse_flat_keyed("f", b"".join(b"%b %d\n" % pair for pair in extremes.items()))

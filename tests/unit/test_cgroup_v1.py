@@ -1,5 +1,7 @@
 """cgroup v1, told in the words of v2, from trees of files."""
 
+import errno
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -81,6 +83,9 @@ def test_swap_in_use_has_what_is_in_memory_too(tree: Tree) -> None:
         (0, 0, (0, 0, True)),
         (1 << 62, 1 << 62, (1 << 62, 0, True)),
         ((1 << 63) - 1, (1 << 64) - 1, (None, None, True)),
+        # With pages of 64 KiB: no limit, and the largest one that there can be.
+        ((1 << 63) - (1 << 16), (1 << 63) - (1 << 16), (None, None, True)),
+        ((1 << 63) - (2 << 16), (1 << 63) - (2 << 16), ((1 << 63) - (2 << 16), 0, True)),
         (8192, 4096, (8192, 0, True)),
         (4096, None, (4096, None, False)),
     ],
@@ -239,6 +244,43 @@ def test_open_files_are_bounded(tmp_path: Path) -> None:
     for path in paths:
         files.forget("memory", path)
     assert before + 1 == len(list(Path("/proc/self/fd").iterdir()))
+
+
+@pytest.mark.parametrize(
+    "number,error",
+    [
+        (errno.ENODEV, CgroupGone),
+        (errno.EOPNOTSUPP, ControllerUnavailable),
+        (errno.EINVAL, ControllerUnavailable),
+        (errno.EIO, ControllerUnavailable),
+        (errno.ENOMEM, OSError),
+    ],
+)
+def test_a_file_that_cannot_be_read(
+    tree: Tree, number: int, error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Removed, refused, or want of resources are three different things, and nothing stays open."""
+    reader = tree({"memory/a/memory.stat": _memory_stat(1)})
+    before = len(list(Path("/proc/self/fd").iterdir()))
+
+    def fail(*_args: object) -> bytes:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "pread", fail)
+    with pytest.raises(error) as raised:
+        reader.memory(_at("/a"))
+    assert error is type(raised.value)
+    assert before == len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_a_file_longer_than_any(tree: Tree) -> None:
+    """What does not go into 64 KiB is damage; what just does is read whole."""
+    reader = tree(
+        {"memory/a/memory.kmem.slabinfo": "x" * 65535, "memory/a/b/memory.kmem.slabinfo": "x" * 65536}
+    )
+    assert 65535 == len(reader.slabinfo(_at("/a")))
+    with pytest.raises(ParseError, match="longer"):
+        reader.slabinfo(_at("/a/b"))
 
 
 def test_tasks_of_nested_cgroups(tree: Tree) -> None:

@@ -124,6 +124,57 @@ def test_prune_drops_only_what_is_over(tmp_path: Path) -> None:
     assert 1024 == _total(machine.content.read(_FILES["meminfo"], a))
 
 
+def test_prune_drops_what_is_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the moment on at which it may not be served any more, and nothing that is younger."""
+    now = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    machine = _Machine(tmp_path, ttl=1.0)
+    meminfo = _FILES["meminfo"]
+    for name in "abc":
+        youngest = machine.add(name, 1 << 20)
+        machine.content.read(meminfo, youngest)
+        now += 0.25
+    now = 1001.25
+    machine.content.prune()
+    assert [(youngest, meminfo)] == [*machine.content._cache]
+    machine.content.prune()
+    assert 1 == len(machine.content._cache)
+    now = 1001.5
+    machine.content.prune()
+    assert not machine.content._cache
+
+
+def test_cached_content_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is more, what was rendered longest ago is dropped, however often it is read."""
+    monkeypatch.setattr("pylxcfs.content.service._MAX_CACHED", 3)
+    machine = _Machine(tmp_path, 3600.0)
+    meminfo = _FILES["meminfo"]
+    known = [machine.add(name, 1 << 20) for name in "abcd"]
+    for each in (known[0], known[1], known[2], known[0], known[3]):
+        machine.content.read(meminfo, each)
+        machine.limit(each.paths.by_hierarchy[0][1].strip("/"), 2 << 20)
+    assert [(each, meminfo) for each in known[1:]] == [*machine.content._cache]
+    # The one that was dropped is rendered anew, and nothing else.
+    assert [1024] * 3 == [_total(machine.content.read(meminfo, each)) for each in known[1:]]
+    assert 2048 == _total(machine.content.read(meminfo, known[0]))
+
+
+def test_clocks_are_bounded(machine: _Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each offset of a clock has one object for a file; the one asked for longest ago is dropped."""
+    monkeypatch.setattr("pylxcfs.content.service._MAX_CLOCKS", 2)
+    offsets = {1: 10, 2: 20, 3: 30, 4: 0}
+    monkeypatch.setattr(machine.resolver, "boottime_offset", offsets.__getitem__)
+    uptime = _FILES["uptime"]
+    one, two = (machine.content.file_for(uptime, pid) for pid in (1, 2))
+    assert (10, 20) == (one.boottime_offset_usec, two.boottime_offset_usec)
+    assert machine.content.file_for(uptime, 1) is one
+    assert 30 == machine.content.file_for(uptime, 3).boottime_offset_usec
+    assert machine.content.file_for(uptime, 1) is one
+    assert machine.content.file_for(uptime, 2) is not two
+    assert machine.content.file_for(uptime, 4) is uptime
+    assert machine.content.file_for(_FILES["meminfo"], 1) is _FILES["meminfo"]
+
+
 def test_gone_cgroup_is_resolved_once_more(machine: _Machine) -> None:
     """A container whose cgroup has gone is looked up again, and the new one is served."""
     old, new = machine.add("old", 1 << 20), machine.add("new", 2 << 20)

@@ -16,8 +16,8 @@ from pylxcfs.config import ViewConfig
 from pylxcfs.containers.container import Container
 from pylxcfs.containers.processes import Processes
 from pylxcfs.content.viewbuilder import ViewBuilder
-from pylxcfs.procfiles.table import VIRTUAL_FILES, VirtualFile
-from pylxcfs.view.host import HUGE_POOLS, PARSED, HostSnapshot
+from pylxcfs.procfiles.table import VIRTUAL_FILES, VirtualFile, node_files
+from pylxcfs.view.host import HUGE_POOLS, NODES, ONLINE, PARSED, HostNode, HostSnapshot
 from tests.support.tasks import list_tasks
 
 MIB = 1 << 20
@@ -205,3 +205,30 @@ def test_content(versions: Versions, processes: Processes, file: VirtualFile) ->
         words = contents[0].split()
         names = (b"HugePages_Total:", b"HugePages_Free:", b"HugePages_Rsvd:", b"Hugetlb:")
         assert [b"6", b"4", b"1", b"12288"] == [words[words.index(name) + 1] for name in names]
+
+
+_NODE_TEXTS = {
+    "cpulist": (b"0-3\n", b"1,3\n"),
+    "cpumap": (b"f\n", b"a\n"),
+    "distance": (b"10\n", b"10\n"),
+    "meminfo": (b"Node 0 MemTotal: 16000000 kB\n", None),
+}
+
+
+@pytest.mark.parametrize("file", [*node_files(CpuSet([0]))], ids=lambda file: file.path)
+def test_files_of_numa_nodes(versions: Versions, processes: Processes, file: VirtualFile) -> None:
+    """What they declare is enough to render them, and both versions say the same."""
+    text, expected = _NODE_TEXTS.get(Path(file.path).name, (b"0\n", b"0\n"))
+    captured = Path(__file__).parent / "captures/linux-6.18-x86/proc"
+    host = HostSnapshot(
+        boottime_usec=5_000_000_000,
+        meminfo=(captured / "meminfo").read_bytes() if "meminfo" in file.host_files else b"",
+        online=CpuSet(range(4)) if ONLINE in file.host_files else CpuSet(),
+        nodes={0: HostNode(CpuSet(range(4)), 16 << 30)} if NODES in file.host_files else {},
+        node_text=text,
+    )
+    for reader, paths in versions:
+        container = Container(paths, 41, 0, in_host_pid_namespace=False)
+        view = ViewBuilder(reader, LoadTracker(reader, processes), ViewConfig()).build(container, file, host)
+        shown = file.render(view, host)
+        assert shown == (expected or b"Node 0 MemTotal: %8d kB\n" % (view.memory.total >> 10))

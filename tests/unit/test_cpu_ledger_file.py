@@ -348,6 +348,27 @@ def test_least_budget(world: _World) -> None:
     assert (0, _HEADER_SIZE + _SLOT_SIZE) == (server.unkept, server.held_bytes)
 
 
+@pytest.mark.parametrize(
+    "size,slots",
+    [
+        (_HEADER_SIZE, 1),
+        (_HEADER_SIZE + _SLOT_SIZE - 1, 1),
+        (_HEADER_SIZE + 2 * _SLOT_SIZE - 1, 1),
+        (_HEADER_SIZE + 2 * _SLOT_SIZE, 2),
+        (_FIRST_SIZE, 16),
+    ],
+)
+def test_a_file_that_was_cut_short(world: _World, size: int, slots: int) -> None:
+    """It has as many slots as are whole, at least one, and space for each."""
+    world.server().save(_key(1), _ledger(1))
+    os.truncate(world.path, size)
+    server = world.server(budget=1)
+    for number in range(20):
+        server.save(_key(100 + number), _ledger(1))
+    assert 20 - slots == server.unkept
+    assert (max(size, _HEADER_SIZE + slots * _SLOT_SIZE),) * 2 == (server.held_bytes, world.size())
+
+
 def test_more_cpus_than_there_were_said_to_be(world: _World) -> None:
     """A ledger that has no room in its slot is lost whole: what was shown before it is too old."""
     server = world.server()

@@ -1,6 +1,7 @@
 """The gate and the loop that drives pyfuse3, asked as the kernel asks."""
 
 import errno
+import os
 import select
 import socket
 import struct
@@ -23,6 +24,7 @@ from pylxcfs.fuse.frames import (
     pack_library_init,
 )
 from pylxcfs.fuse.gate import Gate
+from pylxcfs.fuse.loop import Loop
 from pylxcfs.fuse.node import ROOT_INODE
 from pylxcfs.fuse.operations import ANSWERED, Operations
 from pylxcfs.fuse.partial_reads import Passes
@@ -184,6 +186,38 @@ def test_what_escapes_a_handler(
         _odd(kernel, _refuse)
         assert errno.EXDEV == _statfs(kernel)
     assert 3 == len(caplog.records)
+
+
+def test_what_the_library_leaves_unanswered() -> None:
+    """Whatever libfuse does not answer, or answers by itself to nowhere, is EIO: nobody waits for ever."""
+    end, device = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    loop = Loop(device.fileno())
+    gate = Gate(device.fileno(), loop, ANSWERED)
+
+    def ask(unique: int) -> None:
+        frame = IN_HEADER.pack(IN_HEADER.size, Opcode.STATFS, unique, 1, 0, 0, 1, 0)
+        end.send(frame)
+        gate.wait()
+        assert frame == os.read(gate.slot, _ENOUGH)
+
+    gate.wait()
+    assert pack_library_init() == os.read(gate.slot, _ENOUGH)
+    for unanswered in (6, 8):
+        ask(unanswered - 1)
+        gate.open_way_out()
+        os.write(gate.slot, pack_error(unanswered - 1, errno.EXDEV))
+        assert pack_error(unanswered - 1, errno.EXDEV) == end.recv(_ENOUGH)
+        ask(unanswered)
+        ask(unanswered + 100)
+        assert pack_error(unanswered, errno.EIO) == end.recv(_ENOUGH)
+        gate.refuse(errno.ENOENT)
+        assert pack_error(unanswered + 100, errno.ENOENT) == end.recv(_ENOUGH)
+        gate.open_way_out()
+    os.close(gate.slot)
+    gate.close()
+    loop.close()
+    end.close()
+    device.close()
 
 
 def test_frames() -> None:

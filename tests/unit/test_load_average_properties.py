@@ -50,6 +50,28 @@ def test_a_gap_is_as_many_single_steps(start: Averages, active: int, periods: in
         assert abs(one - other) <= distance * (8 + periods // 16) / 2048 + min(periods, 200)
 
 
+@pytest.mark.parametrize(
+    "periods,expected",
+    [
+        (1, (188892, 201502, 203733)),
+        (2, (174245, 198301, 202666)),
+        (3, (160762, 195100, 201599)),
+        (5, (136997, 188892, 199465)),
+        (7, (116821, 182878, 197428)),
+        (12, (78991, 168813, 192287)),
+        (33, (18754, 120992, 172305)),
+        (60, (7502, 79476, 149704)),
+        (127, (6144, 30297, 105957)),
+        (180, (6144, 16135, 81125)),
+        (720, (6144, 6144, 10218)),
+    ],
+)
+def test_gaps_are_rounded_as_the_kernel_does(periods: int, expected: tuple[int, int, int]) -> None:
+    """A load of 100 after so many periods of 3 tasks: what calc_load_n() gives, computed in C."""
+    full = LoadAverage(Averages(*[100 * 2048] * 3), 0.0)
+    assert expected == full.advance(3, (periods - 1) * 5.0).averages
+
+
 @given(averages, st.integers(0, 1000), st.integers(0, 10_000))
 def test_between_the_old_and_the_present_load(start: Averages, active: int, periods: int) -> None:
     """However long the gap, an average moves towards the present load and never beyond it."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pylxcfs.accounting.load_average import Averages
+from pylxcfs.accounting.load_average import Averages, LoadAverage
 from pylxcfs.accounting.load_count import LoadCount
 from pylxcfs.accounting.load_file import LoadFile
 from pylxcfs.accounting.load_tracker import LoadTracker
@@ -357,6 +357,25 @@ def test_want_of_resources(world: _World, monkeypatch: pytest.MonkeyPatch) -> No
     assert 0 == world.tracker.estimated
 
 
+def test_a_large_container_stays_one_after_a_failure(world: _World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A count that failed for want of resources is begun anew beside the requests, not by one."""
+    a = world.add("/a", 1, nested=300)
+    world.tracker.read(a, 0)
+
+    def fail(_count: LoadCount, _units: int, _most: int | None = None) -> bool:
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+    with monkeypatch.context() as broken:
+        broken.setattr(LoadCount, "run", fail)
+        world.work()
+    world.now += 1.1
+    world.tracker.read(a, 0)
+    assert ["/a"] == world.reader.asked
+    world.work()
+    assert ["/a", "/a"] == world.reader.asked
+    assert 0 == world.tracker.estimated
+
+
 def test_without_a_counting_thread(world: _World) -> None:
     """Where nobody counts beside, as in pylxcfsctl, a request counts all."""
     tracker = LoadTracker(world.reader, world.processes)
@@ -417,6 +436,13 @@ def test_first_reading_shows_what_ran_on_average(world: _World) -> None:
     assert (0, 0, 2, 9) == (view.running, view.blocked, view.total, view.last_pid)
 
 
+def test_last_pid_without_tasks(world: _World) -> None:
+    """Nobody is the newest of none."""
+    a = world.add("/a", 0)
+    world.reader.ids = []
+    assert (0, 0) == (world.tracker.read(a, 0).total, world.tracker.read(a, 0).last_pid)
+
+
 def test_last_pid_is_asked_for_when_tasks_change(world: _World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each sample counts, but only where a task has come or gone is one asked for its own number."""
     asked = []
@@ -475,6 +501,8 @@ def test_averages_survive_a_restart(world: _World, monkeypatch: pytest.MonkeyPat
         '{"version": 1, "boot_id": "boot", "loads": 3}',
         '{"version": 1, "boot_id": "boot", "loads": [[[["cpu", "/a"]], 1, 0, [1, 2], 5.0]]}',
         '{"version": 1, "boot_id": "boot", "loads": [[[["cpu", "/a"]], 1, 0, [1, 2, -3], 5.0]]}',
+        '{"version": 1, "boot_id": "boot", "loads": [[[["cpu", "/a"]], 1, 0, [1, 2, 3, 4], 5.0]]}',
+        '{"version": 1, "boot_id": "boot", "loads": [[[["cpu", "/a"]], 1, 0, [1099511627777, 2, 3], 5.0]]}',
         '{"version": 1, "boot_id": "boot", "loads": [[[["cpu", "/a"]], 1, 0, [1, 2, 3], Infinity]]}',
         '{"version": 1, "boot_id": "boot", "loads": [[[["cpu", "/a"]], 1, 0, [1, 2, 3], "5"]]}',
         '{"version": 1, "boot_id": "boot", "loads": [[[["cpu", "/a"]], 1, 0, [1, 2, Infinity], 5.0]]}',
@@ -486,6 +514,17 @@ def test_damaged_or_foreign_state_is_ignored(tmp_path: Path, text: str) -> None:
     file = tmp_path / "load.json"
     file.write_text(text)
     assert {} == LoadFile(file, "boot").load()
+
+
+def test_format_of_the_state(tmp_path: Path) -> None:
+    """What is written is what other versions of pylxcfs read, up to the highest averages."""
+    container = Container(CgroupPaths.of({"cpu": CgroupPath("/a")}), 7, 8, in_host_pid_namespace=False)
+    loads = {container.key: LoadAverage(Averages(0, 2, 1 << 40), 5.5)}
+    file = tmp_path / "load.json"
+    LoadFile(file, "boot").save(loads)
+    text = '{"version": 1, "boot_id": "boot", "loads": [[[["cpu", "/a"]], 7, 8, [0, 2, 1099511627776], 5.5]]}'
+    assert text == file.read_text()
+    assert loads == LoadFile(file, "boot").load()
 
 
 def test_state_that_cannot_be_written_is_no_error(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,5 +1,6 @@
 """Mount options, mountinfo, and what is said about a mount point; nothing is mounted here."""
 
+import errno
 import logging
 import os
 from pathlib import Path
@@ -10,7 +11,14 @@ from hypothesis import strategies as st
 
 from pylxcfs.errors import StartupError
 from pylxcfs.fuse.mount_options import MountOptions, parse_mount_options
-from pylxcfs.fuse.mounting import mount_at, open_connection, prepare_mount_point, topmost
+from pylxcfs.fuse.mounting import (
+    Connection,
+    find_connection,
+    mount_at,
+    open_connection,
+    prepare_mount_point,
+    topmost,
+)
 from pylxcfs.linux.mountinfo import Mount, parse_mountinfo
 
 MS_NOSUID_NODEV_NOEXEC = 2 | 4 | 8
@@ -196,3 +204,82 @@ def test_no_descriptor_leaks_when_mounting_fails(tmp_path: Path) -> None:
     with pytest.raises(StartupError):
         open_connection(tmp_path / "x", MountOptions())
     assert os.listdir("/proc/self/fd") == before
+
+
+@pytest.fixture
+def kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> tuple[Path, dict[str, int]]:
+    """Return a link to a directory where mount 0:38 is on top, and descriptors of mounts 38 and 39."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    line = b"41 27 0:38 / %b rw shared:9 - fuse.lxcfs pylxcfs rw\n" % bytes(tmp_path / "real")
+    (tmp_path / "mountinfo").write_bytes(line)
+    monkeypatch.setattr("pylxcfs.fuse.mounting._MOUNTINFO", str(tmp_path / "mountinfo"))
+    monkeypatch.setattr("pylxcfs.fuse.device.is_connected", lambda _fd: True)
+    return tmp_path / "link", {
+        "38": os.open("/dev/null", os.O_RDONLY),
+        "39": os.open("/dev/null", os.O_RDONLY),
+    }
+
+
+def _is_open(fd: int) -> bool:
+    return Path(f"/proc/self/fd/{fd}").exists()
+
+
+@pytest.mark.parametrize("minors", [("38", "39"), ("39", "38")])
+def test_connection_that_somebody_has_kept(
+    kept: tuple[Path, dict[str, int]], minors: tuple[str, str]
+) -> None:
+    """It is found by its device; what was kept of other mounts is closed."""
+    path, fds = kept
+    connection = find_connection(path, {minor: fds[minor] for minor in minors})
+    assert connection is not None
+    assert (fds["38"], path.resolve(), "38") == (connection.fd, connection.mount_point, connection.minor)
+    assert connection.is_mounted()
+    assert (True, False) == (_is_open(fds["38"]), _is_open(fds["39"]))
+    os.close(fds["38"])
+
+
+@pytest.mark.parametrize("number,device", [(41, "0:39"), (42, "0:38")])
+def test_another_mount_in_its_place(kept: tuple[Path, dict[str, int]], number: int, device: str) -> None:
+    """One with the same mount id or the same device is another one all the same."""
+    mount_point = kept[0].resolve()
+    mount = mount_at(mount_point)
+    assert mount is not None
+    assert Connection(-1, mount_point, mount).is_mounted()
+    assert not Connection(-1, mount_point, mount._replace(mount_id=number, device=device)).is_mounted()
+    assert not Connection(-1, Path("/"), mount).is_mounted()
+
+
+@pytest.mark.parametrize("is_busy", [False, True])
+def test_unmounting(
+    kept: tuple[Path, dict[str, int]], monkeypatch: pytest.MonkeyPatch, *, is_busy: bool
+) -> None:
+    """No link is followed; lazily only where files are open."""
+    mount_point = kept[0].resolve()
+    mount = mount_at(mount_point)
+    assert mount is not None
+    calls: list[tuple[Path, int]] = []
+
+    def unmount(target: Path, flags: int) -> None:
+        calls.append((target, flags))
+        if is_busy and len(calls) == 1:
+            raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+
+    monkeypatch.setattr("pylxcfs.linux.mountapi.unmount", unmount)
+    assert Connection(-1, mount_point, mount).unmount()
+    # UMOUNT_NOFOLLOW and MNT_DETACH of umount2(2).
+    assert [(mount_point, 8), (mount_point, 8 | 2)][: 1 + is_busy] == calls
+    assert not Connection(-1, mount_point, mount._replace(mount_id=1)).unmount()
+    assert 1 + is_busy == len(calls)
+
+
+def test_nothing_kept_for_this_mount(
+    kept: tuple[Path, dict[str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is of other mounts, or was aborted, is closed; without anything kept nobody looks at the path."""
+    path, fds = kept
+    assert find_connection(path, {"39": fds["39"]}) is None
+    monkeypatch.setattr("pylxcfs.fuse.device.is_connected", lambda _fd: False)
+    assert find_connection(path, {"38": fds["38"]}) is None
+    assert not any(map(_is_open, fds.values()))
+    assert find_connection(Path("/nonexistent"), {}) is None

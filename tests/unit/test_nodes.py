@@ -166,6 +166,15 @@ def test_fields(file: VirtualFile, container: ResourceView) -> None:
     )
 
 
+def test_which_fields_of_memory_are_told() -> None:
+    """Those that the container's meminfo has too, in kB; pages are counted by nobody here."""
+    parts = {part.name: part for part in FILES["node2/meminfo"].split(MEMINFO)}
+    told = {name for name, part in parts.items() if part.field.rule is Rule.COMPUTED}
+    assert {"MemTotal", "MemFree", "MemUsed", "FilePages"} == told
+    assert {"Mlocked", "HugePages_Total"} == {*parts} - told
+    assert ("2097152 kB", "5") == (parts["MemTotal"].value, parts["HugePages_Total"].value)
+
+
 def test_host(tmp_path: Path) -> None:
     """Nodes are read from /sys; a kernel without NUMA has none."""
     cpu = tmp_path / "devices/system/cpu"

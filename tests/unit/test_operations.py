@@ -146,6 +146,31 @@ def test_one_pass_sees_one_content(kernel: Kernel) -> None:
     assert b"" == kernel.read(handle, 1 << 62, 99)
 
 
+def test_a_reader_goes_on_at_another_server(tmp_path: Path) -> None:
+    """What was not read of a pass is had from its successor; the next pass is the successor's own."""
+    tree = Tree(VIRTUAL_FILES, HostTree(tmp_path))
+
+    def server() -> Kernel:
+        content, passes = cast("ContentService", _Counting()), Passes(tmp_path / "passes")
+        return Kernel(lambda gate: Operations(tree, content, passes, gate))
+
+    with server() as first:
+        inode = first.find("proc/meminfo").inode
+        half, whole, new = (first.open("proc/meminfo") for _ in range(3))
+        assert b"proc/" == first.read(half, 0, 5)
+        assert b"proc/meminfo 2\n" == first.read(whole, 0, 99)
+    with server() as second:
+        assert b"meminfo 1\n" == second.read(half, 5, 99, inode=inode)
+        assert b"" == second.read(half, 15, 99)
+        assert b"" == second.read(whole, 15, 99, inode=inode)
+        assert b"proc/meminfo 3\n" == second.read(new, 0, 99, inode=inode)
+        assert b"proc/meminfo 4\n" == second.read(half, 0, 99)
+        assert 3 == second.operations.open_files
+        with pytest.raises(Refused) as refused:
+            second.read(Handle(99), 0, 9, inode=77)
+        assert errno.ESTALE == refused.value.number
+
+
 def test_two_handles_are_two_readers(kernel: Kernel) -> None:
     """Each open file has its own content."""
     one, two = kernel.open("proc/stat"), kernel.open("proc/stat")
