@@ -75,6 +75,11 @@ class ContentService:
         self.walks = FileCounters()
 
     @property
+    def lifetime_seconds(self) -> float:
+        """How long content may be served again."""
+        return self._ttl
+
+    @property
     def shows_host(self) -> bool:
         """Whether everybody sees the host."""
         return self._host_view
@@ -119,6 +124,10 @@ class ContentService:
         opened = self._open(file, pid, counters)
         counters.add(time.perf_counter_ns() - began_ns)
         return opened
+
+    def who(self, pid: int) -> Container | None:
+        """Find out who asks; None: the host."""
+        return self._resolver.resolve(pid)
 
     def read(self, file: VirtualFile, container: Container | None) -> bytes:
         """Return the content for `container`, at most the cache time old; raises CgroupGone."""

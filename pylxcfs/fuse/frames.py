@@ -63,6 +63,10 @@ IN_HEADER: Final = struct.Struct("=IIQQIIII")
 #: What every request is looked at for.
 BEGINNING: Final = struct.Struct("=IIQ16xI")
 OUT_HEADER: Final = struct.Struct("=IiQ")
+#: Flags, padding, handle.
+GETATTR_IN: Final = struct.Struct("=IIQ")
+#: Set where the kernel knows the open file: for lseek(2), not for fstat(2).
+_GETATTR_FH: Final = 1
 #: Handle, offset, size, flags.
 READ_IN: Final = struct.Struct("=QQII")
 #: Where in a READ its flags' lowest byte is.
@@ -124,6 +128,14 @@ def is_refused(opcode: int, frame: bytes) -> bool:
     if opcode == Opcode.READ:
         return len(frame) <= READ_FLAGS_AT or not frame[READ_FLAGS_AT] & READ_LOCKOWNER
     return opcode == Opcode.WRITE and len(frame) < _SHORTEST_WRITE
+
+
+def asked_handle(frame: bytes) -> int | None:
+    """Return the handle of the open file that a GETATTR is about, None where it names none."""
+    if len(frame) < IN_HEADER.size + GETATTR_IN.size:
+        return None
+    flags, _, handle = GETATTR_IN.unpack_from(frame, IN_HEADER.size)
+    return handle if flags & _GETATTR_FH else None
 
 
 def pack_error(unique: int, number: int) -> bytes:

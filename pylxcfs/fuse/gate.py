@@ -29,6 +29,7 @@ from pylxcfs.fuse.frames import (
     Header,
     Opcode,
     answer_init,
+    asked_handle,
     is_refused,
     pack_error,
     pack_library_init,
@@ -110,6 +111,11 @@ class Gate:
     def header(self) -> Header:
         """The request that is being answered: pyfuse3 does not tell every handler who asks for what."""
         return Header._make(IN_HEADER.unpack_from(self._frame))
+
+    @property
+    def asked_handle(self) -> int | None:
+        """The handle of the open file that the present request, a GETATTR, is about; mostly it names none."""
+        return asked_handle(self._frame)
 
     def wait(self) -> None:
         """Return when the next request stands in the slot; raises Closed.

@@ -2,7 +2,6 @@
 
 import errno
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from itertools import count
 from typing import Generic, Protocol, TypeVar
 
@@ -11,7 +10,7 @@ from pyfuse3 import EntryAttributes
 from pylxcfs.cgroup.types import CgroupGone
 from pylxcfs.containers.container import Container
 from pylxcfs.content.service import ContentService
-from pylxcfs.fuse.partial_reads import UNKNOWN_LENGTH, Handle, number_handle
+from pylxcfs.fuse.partial_reads import Handle
 from pylxcfs.linux.hosttree import HostReadError, HostTree, HostTreeError
 from pylxcfs.procfiles.table import VirtualFile
 
@@ -25,15 +24,11 @@ class Readable(Protocol):
     """An open file."""
 
     @property
-    def length(self) -> int:
-        """The length of the content of the present pass."""
-
-    @property
     def unkept(self) -> bytes | None:
         """Content that a server after us would need to go on with this pass, if it has not been told yet."""
 
-    def read(self, offset: int, size: int) -> bytes:
-        """Return a slice; a read from the start begins a new pass with new content, as in /proc."""
+    def read(self, offset: int, size: int, pid: int) -> bytes:
+        """Return a slice to `pid`; a read from the start begins a new pass with new content, as in /proc."""
 
 
 class FixedFile:
@@ -44,65 +39,107 @@ class FixedFile:
     def __init__(self, content: bytes) -> None:
         """Have this content."""
         self._content = content
-        #: It is not worth being kept.
         self.unkept: bytes | None = None
 
-    @property
-    def length(self) -> int:
-        """The length of the content."""
-        return len(self._content)
-
-    def read(self, offset: int, size: int) -> bytes:
+    def read(self, offset: int, size: int, pid: int) -> bytes:
         """Return a slice."""
+        del pid
+        self.unkept = self._content if offset == 0 and size < len(self._content) else None
         return self._content[offset : offset + size]
 
 
 class OpenFile:
     """An open virtual file, with the content of its present pass."""
 
-    __slots__ = ("_content", "_fresh", "_service", "_told_length", "container", "file", "unkept")
+    __slots__ = (
+        "_content",
+        "_has_begun_at_0",
+        "_is_kept",
+        "_is_under_way",
+        "_promised",
+        "_service",
+        "container",
+        "file",
+        "unkept",
+    )
 
     def __init__(
-        self, service: ContentService, file: VirtualFile, container: Container | None, content: bytes
+        self,
+        service: ContentService,
+        file: VirtualFile,
+        container: Container | None,
+        promised: bytes | None = None,
     ) -> None:
-        """Keep what was rendered when the file was opened."""
-        self.unkept: bytes | None = content if len(content) >= UNKNOWN_LENGTH else None
-        self._told_length = len(content)
+        """Show `container` the file, at its first read as much of it as `promised` has, if that is given."""
         self._service = service
         self.file = file
         #: Who opened it.
         self.container = container
+        self._promised = promised
+        self._content: bytes | None = None
+        #: Whether the start of that content was read; who reads backwards comes to it last.
+        self._has_begun_at_0 = False
+        #: Whether the last read has left something to be read.
+        self._is_under_way = False
+        self.unkept: bytes | None = None
+        self._is_kept = False
+
+    def go_on(self, begun: bytes) -> None:
+        """Take over from an earlier server, with the content of the present pass."""
+        self._content = begun
+        self._has_begun_at_0 = True
+        self._is_under_way = self._is_kept = bool(begun)
+
+    def promise(self, pid: int) -> bytes:
+        """Return what the reads of the present pass give, or as much as the next one will have."""
+        if self._is_under_way and self._content is not None:
+            return self._content
+        if self._promised is None:
+            self._promised = self._render(pid)
+        return self._promised
+
+    def promise_others(self, content: bytes) -> None:
+        """Have the first read give as much as `content` has, unless it has been, or was promised."""
+        if self._content is None and self._promised is None:
+            self._promised = content
+
+    def read(self, offset: int, size: int, pid: int) -> bytes:
+        """Return a slice to `pid`; a read from the start begins a new pass with new content, as in /proc.
+
+        The new content is rendered now, and is what was promised only if it would have another length.
+        """
+        content, begins = self._content, False
+        if content is None or (offset == 0 and self._has_begun_at_0):
+            content, begins = self._next(pid), True
         self._content = content
-        self._fresh = True
+        self._has_begun_at_0 = offset == 0 or (self._has_begun_at_0 and not begins)
+        end = offset + size
+        self._is_under_way = end < len(content)
+        self.unkept = None
+        if begins and (self._is_under_way or offset):
+            self.unkept = content
+        elif begins and self._is_kept:
+            # It was given the whole at once. There is nothing to go on with.
+            self.unkept = b""
+        if self.unkept is not None:
+            self._is_kept = bool(self.unkept)
+        return content[offset:end]
 
-    @property
-    def length(self) -> int:
-        """The length of the content of the present pass."""
-        return len(self._content)
+    def _next(self, pid: int) -> bytes:
+        promised, fresh = self._promised, self._render(pid)
+        self._promised = None
+        return fresh if promised is None or len(promised) == len(fresh) else promised
 
-    def go_on(self, told_length: int, begun: bytes | None) -> None:
-        """Take over from an earlier server, whose handle tells `told_length`; `begun` is its present pass."""
-        self._told_length = told_length
-        if begun is not None:
-            self._content = begun
-            self._fresh = False
-
-    def read(self, offset: int, size: int) -> bytes:
-        """Return a slice; a read from the start begins a new pass with new content, as in /proc."""
-        if offset == 0:
-            if not self._fresh:
-                # A container that has ended meanwhile keeps what it last said.
-                with suppress(CgroupGone):
-                    self._content = self._service.read(self.file, self.container)
-            length = len(self._content)
-            # The whole at once needs no memory, if the handle tells how long it was.
-            self.unkept = self._content if size < length or length != self._told_length else None
-        elif self._fresh:
-            self.unkept = self._content
-        else:
-            self.unkept = None
-        self._fresh = False
-        return self._content[offset : offset + size]
+    def _render(self, pid: int) -> bytes:
+        try:
+            return self._service.read(self.file, self.container)
+        except CgroupGone:
+            # A container that has ended meanwhile keeps what it last said.
+            last = self._content if self._promised is None else self._promised
+            if last is not None:
+                return last
+        self.container, content = self._service.open(self.file, pid)
+        return content
 
 
 class OpenHostFile:
@@ -120,13 +157,9 @@ class OpenHostFile:
         self._fresh = True
         self._read_host()
 
-    @property
-    def length(self) -> int:
-        """The length of the content of the present pass."""
-        return len(self._content)
-
-    def read(self, offset: int, size: int) -> bytes:
+    def read(self, offset: int, size: int, pid: int) -> bytes:
         """Return a slice; a read from the start reads the host's file again. Raises HostTreeError."""
+        del pid
         if offset == 0 and not self._fresh:
             try:
                 self._read_host()
@@ -150,18 +183,18 @@ class OpenHostFile:
 class Handles(Generic[T]):
     """What is open, by its number."""
 
-    def __init__(self, first_serial: int) -> None:
-        """Begin with nothing open; numbers begin at `first_serial`."""
-        self._serials: Iterator[int] = count(first_serial)
+    def __init__(self, first: int) -> None:
+        """Begin with nothing open; numbers begin at `first`."""
+        self._numbers: Iterator[int] = count(first)
         self._open: dict[Handle, T] = {}
 
     def __len__(self) -> int:
         """Return how many are open."""
         return len(self._open)
 
-    def add(self, opened: T, length: int = 0) -> Handle:
-        """Number what was opened; the number tells `length`."""
-        handle = number_handle(next(self._serials), length)
+    def add(self, opened: T) -> Handle:
+        """Number what was opened."""
+        handle = Handle(next(self._numbers))
         self._open[handle] = opened
         return handle
 

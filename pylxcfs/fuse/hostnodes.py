@@ -21,7 +21,7 @@ _VALID_SECONDS: Final = 1
 _WRITE_BITS: Final = 0o222
 #: Keeps these numbers apart from the table's, which have 32 bits.
 _HOST_BIT: Final = 1 << 63
-_CPU: Final = re.compile(r"cpu(0|[1-9][0-9]*)")
+_CPU: Final = re.compile(r"cpu(0|[1-9][0-9]*)(?:/.*)?", re.DOTALL)
 
 
 class HostNodes:
@@ -57,7 +57,7 @@ class HostNodes:
 
     def _describe(self, path: str, status: os.stat_result) -> Node:
         is_link = stat.S_ISLNK(status.st_mode)
-        cpu = _CPU.fullmatch(path) if stat.S_ISDIR(status.st_mode) else None
+        cpu = _CPU.fullmatch(path)
         attributes = EntryAttributes()
         attributes.st_ino = self._number(path)
         attributes.st_mode = status.st_mode if is_link else status.st_mode & ~_WRITE_BITS

@@ -190,7 +190,7 @@ def _real(path: Path) -> Path:
 
 
 def _mount_data(fd: int, options: MountOptions) -> str:
-    # allow_other: the readers are other users' processes in other user namespaces. default_permissions: the
-    # kernel checks modes itself and asks us nothing.
-    data = f"fd={fd},rootmode=40000,user_id=0,group_id=0,allow_other,default_permissions"
+    # allow_other: the readers are other users' processes in other user namespaces. Not default_permissions:
+    # with it the kernel asks for attributes at each open (fuse/permissions.py).
+    data = f"fd={fd},rootmode=40000,user_id=0,group_id=0,allow_other"
     return data if options.max_read is None else f"{data},max_read={options.max_read}"

@@ -25,9 +25,9 @@ class Node:
     in_sysfs: bool = False
     #: Below the host's tree; a directory with it has the host's entries besides its children.
     host_path: str | None = None
-    #: The CPU that this directory is about: it is there only for those who see that CPU.
+    #: The CPU whose directory this is, or is in: it is there only for those who see that CPU.
     cpu: int | None = None
-    #: The NUMA node that it is about, likewise.
+    #: The NUMA node whose directory this is, or is in, likewise.
     numa: int | None = None
 
     @property

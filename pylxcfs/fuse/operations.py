@@ -2,8 +2,8 @@
 
 What is not supported answers as the kernel's own /proc does: opening for writing is allowed to those whom
 the mode allows it (root), writing is EIO, new names are ENOENT, removing is EPERM; and below sys/ as its
-/sys does: opening for writing and creating are EACCES, everything else is EPERM. Permissions are checked by
-the kernel (``default_permissions``).
+/sys does: opening for writing and creating are EACCES, everything else is EPERM. Permissions are checked here
+(docs/adr/0033-sizes.md).
 """
 
 import errno
@@ -12,6 +12,8 @@ import os
 import stat
 import time
 from collections.abc import Callable, Coroutine, Hashable
+from contextlib import suppress
+from copy import copy
 from functools import wraps
 from typing import Concatenate, Final, NoReturn, ParamSpec, Protocol, TypeVar
 
@@ -27,26 +29,40 @@ from pyfuse3 import (
 )
 
 from pylxcfs.cgroup.types import CpuSet
+from pylxcfs.containers.container import Container
 from pylxcfs.content.service import ContentService
 from pylxcfs.fuse.counts import RequestCounts
 from pylxcfs.fuse.frames import Header, Opcode
 from pylxcfs.fuse.handles import FixedFile, Handles, Listing, OpenFile, OpenHostFile, Readable
 from pylxcfs.fuse.node import Inode, Node
-from pylxcfs.fuse.partial_reads import Handle, Passes, first_serial, length_of
+from pylxcfs.fuse.partial_reads import Handle, Passes
+from pylxcfs.fuse.permissions import Owner, is_allowed, wanted_by
+from pylxcfs.fuse.told_lengths import ToldLengths, Whose
 from pylxcfs.fuse.tree import Tree
 from pylxcfs.fuse.triggers import NO_EVENTS, TriggerError, Triggers
 from pylxcfs.linux.hosttree import HostTreeError
+from pylxcfs.procfiles.table import VirtualFile
 
 _log = logging.getLogger(__name__)
 #: fuse_dev_do_write() in fs/fuse/dev.c.
 _ERRNO_END: Final = 512
 _BLOCK: Final = 4096
 _NAME_MAX: Final = 255
+#: stat(2) counts blocks of this size.
+_SECTOR: Final = 512
 
 #: What has a handler; POLL besides, where triggers may be set.
 ANSWERED: Final = frozenset(
     {
-        *(Opcode.LOOKUP, Opcode.GETATTR, Opcode.SETATTR, Opcode.READLINK, Opcode.STATFS, Opcode.LISTXATTR),
+        *(
+            Opcode.ACCESS,
+            Opcode.LOOKUP,
+            Opcode.GETATTR,
+            Opcode.SETATTR,
+            Opcode.READLINK,
+            Opcode.STATFS,
+            Opcode.LISTXATTR,
+        ),
         *(Opcode.OPEN, Opcode.READ, Opcode.WRITE, Opcode.RELEASE, Opcode.FSYNC),
         *(Opcode.OPENDIR, Opcode.READDIRPLUS, Opcode.RELEASEDIR, Opcode.FSYNCDIR),
         *(Opcode.UNLINK, Opcode.RMDIR, Opcode.RENAME, Opcode.RENAME2),
@@ -76,6 +92,10 @@ class Asker(Protocol):
     @property
     def is_doubted(self) -> bool:
         """Whether servers have died of that request."""
+
+    @property
+    def asked_handle(self) -> int | None:
+        """The open file that a GETATTR is about, if it says so."""
 
     @property
     def counts(self) -> RequestCounts:
@@ -138,9 +158,13 @@ class Operations(pyfuse3.Operations):
         self._asker = asker
         self._open_way_out = asker.open_way_out
         self._triggers = triggers
-        serial = first_serial(time.clock_gettime_ns(time.CLOCK_BOOTTIME))
-        self._files: Handles[Readable] = Handles(serial)
-        self._listings: Handles[Listing] = Handles(serial)
+        # A later server's numbers are higher: nobody opens files faster.
+        first = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        self._files: Handles[Readable] = Handles(first)
+        self._listings: Handles[Listing] = Handles(first)
+        self._lengths = ToldLengths()
+        #: The file, and the thread, whose request for its length servers have died of.
+        self._deadly: tuple[int, int] | None = None
         self._last_opened = Handle(0)
 
     @property
@@ -153,6 +177,7 @@ class Operations(pyfuse3.Operations):
         opcode = self._asker.header.opcode
         if opcode == Opcode.OPEN:
             self._files.remove(self._last_opened)
+            self._lengths.closed(self._last_opened)
         elif opcode == Opcode.OPENDIR:
             self._listings.remove(self._last_opened)
 
@@ -171,38 +196,68 @@ class Operations(pyfuse3.Operations):
 
     @_answering
     def getattr(self, inode: int, ctx: RequestContext) -> EntryAttributes:
-        """Return a node's attributes; the kernel asks for a CPU's directory on every way through it."""
+        """Return a node's attributes; its size is what the asker's open file reads, or a new one would."""
         node = self._node(inode)
         self._refuse_hidden(node, ctx.pid)
-        return node.attributes
+        if node.file is None:
+            return node.attributes
+        length = self._length(node, node.file, ctx.pid)
+        # Where the kernel remembers an empty file, it does not ask us for sendfile(2) any more, for anybody.
+        if not length and self._asker.asked_handle is not None:
+            # lseek(2) goes by what it remembers.
+            length = 1
+        elif not length:
+            # It passes on, and does not remember, what was asked before this (fuse_change_attributes(),
+            # fs/fuse/inode.c, Linux 5.8).
+            with suppress(OSError):
+                pyfuse3.invalidate_inode(inode, attr_only=True)
+        attributes = copy(node.attributes)
+        attributes.st_size, attributes.st_blocks = length, -(-length // _SECTOR)
+        return attributes
+
+    @_answering
+    def access(self, inode: int, mode: int, ctx: RequestContext) -> bool:
+        """Tell a caller of faccessat(2), or of chdir(2), whether it may."""
+        node = self._node(inode)
+        self._refuse_hidden(node, ctx.pid)
+        return self._allows(node, ctx, mode)
 
     @_answering
     def setattr(
         self, inode: int, attr: EntryAttributes, fields: SetattrFields, fh: int | None, ctx: RequestContext
     ) -> EntryAttributes:
         """Truncating and touching change nothing, as in /proc; owner and mode cannot be changed."""
-        del attr, fh, ctx
+        del attr
+        node = self._node(inode)
+        self._refuse_hidden(node, ctx.pid)
         if fields.update_mode or fields.update_uid or fields.update_gid:
             raise FUSEError(errno.EPERM)
-        return self._node(inode).attributes
+        if fh is None and not self._allows(node, ctx, os.W_OK):
+            raise FUSEError(errno.EACCES)
+        return node.attributes
 
     @_answering
     def readlink(self, inode: int, ctx: RequestContext) -> bytes:
         """Return where a symbolic link points."""
-        del ctx
         node = self._node(inode)
+        self._refuse_hidden(node, ctx.pid)
         if node.host_path is None:
             raise FUSEError(errno.EINVAL)
         return os.fsencode(self._tree.cpu_tree.read_link(node.host_path))
 
     @_answering
     def open(self, inode: int, flags: int, ctx: RequestContext) -> FileInfo:
-        """Render the file for who asks; whoever reads may be another process, and the asker gone."""
+        """Find out who asks; whoever reads may be another process, and the asker gone."""
         node = self._node(inode)
+        self._refuse_hidden(node, ctx.pid)
         if node.in_sysfs and flags & os.O_ACCMODE != os.O_RDONLY:
             raise FUSEError(errno.EACCES)
+        if not self._allows(node, ctx, wanted_by(flags)):
+            raise FUSEError(errno.EACCES)
         opened = self._open_for(node, ctx.pid)
-        self._last_opened = handle = self._files.add(opened, opened.length)
+        self._last_opened = handle = self._files.add(opened)
+        if isinstance(opened, OpenFile):
+            self._lengths.opened(self._whose(node, opened.container), ctx.pid, handle, opened)
         return FileInfo(fh=handle, direct_io=True, keep_cache=False)
 
     @_answering
@@ -210,7 +265,7 @@ class Operations(pyfuse3.Operations):
         """Return a part of the file."""
         handle = Handle(fh)
         opened = self._files.get(handle) or self._go_on(handle, off)
-        content = opened.read(off, size)
+        content = opened.read(off, size, self._asker.header.pid)
         if opened.unkept is not None:
             self._passes.keep(handle, opened.unkept, _owner_of(opened))
         return content
@@ -240,7 +295,10 @@ class Operations(pyfuse3.Operations):
     def release(self, fh: int) -> None:
         """Close a file."""
         handle = Handle(fh)
+        if not isinstance(self._files.get(handle), OpenFile):
+            self._deadly = None
         self._files.remove(handle)
+        self._lengths.closed(handle)
         self._passes.drop(handle)
         if self._triggers is not None:
             self._triggers.remove(handle)
@@ -252,6 +310,8 @@ class Operations(pyfuse3.Operations):
         if not node.is_directory:
             raise FUSEError(errno.ENOTDIR)
         self._refuse_hidden(node, ctx.pid)
+        if not self._allows(node, ctx, os.R_OK):
+            raise FUSEError(errno.EACCES)
         self._last_opened = self._listings.add(self._list(node, ctx.pid))
         return self._last_opened
 
@@ -304,44 +364,44 @@ class Operations(pyfuse3.Operations):
     @_answering
     def unlink(self, parent_inode: int, name: bytes, ctx: RequestContext) -> NoReturn:
         """Nothing is removed."""
-        del parent_inode, name, ctx
-        raise FUSEError(errno.EPERM)
+        del name
+        raise self._no_removal(parent_inode, ctx)
 
     @_answering
     def rmdir(self, parent_inode: int, name: bytes, ctx: RequestContext) -> NoReturn:
         """Nothing is removed."""
-        del parent_inode, name, ctx
-        raise FUSEError(errno.EPERM)
+        del name
+        raise self._no_removal(parent_inode, ctx)
 
     @_answering
     def mkdir(self, parent_inode: int, name: bytes, mode: int, ctx: RequestContext) -> NoReturn:
         """Refuse a new directory."""
-        del name, mode, ctx
-        raise self._no_new_name(parent_inode)
+        del name, mode
+        raise self._no_new_name(parent_inode, ctx)
 
     @_answering
     def symlink(self, parent_inode: int, name: bytes, target: bytes, ctx: RequestContext) -> NoReturn:
         """Refuse a new symbolic link."""
-        del name, target, ctx
-        raise self._no_new_name(parent_inode)
+        del name, target
+        raise self._no_new_name(parent_inode, ctx)
 
     @_answering
     def link(self, inode: int, new_parent_inode: int, new_name: bytes, ctx: RequestContext) -> NoReturn:
         """Refuse a new hard link."""
         del inode, new_name, ctx
-        raise self._no_new_name(new_parent_inode)
+        raise FUSEError(errno.EPERM if self._node(new_parent_inode).in_sysfs else errno.ENOENT)
 
     @_answering
     def create(self, parent_inode: int, name: bytes, mode: int, flags: int, ctx: RequestContext) -> NoReturn:
         """Refuse a new file."""
-        del name, mode, flags, ctx
-        raise self._no_new_name(parent_inode, errno.EACCES)
+        del name, mode, flags
+        raise self._no_new_name(parent_inode, ctx, errno.EACCES)
 
     @_answering
     def mknod(self, parent_inode: int, name: bytes, mode: int, rdev: int, ctx: RequestContext) -> NoReturn:
         """Refuse a new node; a regular one is a new file."""
-        del name, rdev, ctx
-        raise self._no_new_name(parent_inode, errno.EACCES if stat.S_ISREG(mode) else errno.EPERM)
+        del name, rdev
+        raise self._no_new_name(parent_inode, ctx, errno.EACCES if stat.S_ISREG(mode) else errno.EPERM)
 
     @_answering
     def rename(  # noqa: PLR0913, PLR0917 - pyfuse3's
@@ -354,19 +414,20 @@ class Operations(pyfuse3.Operations):
         ctx: RequestContext,
     ) -> NoReturn:
         """Refuse: the new name cannot be made, or what has it not be removed."""
-        del parent_inode_old, name_old, flags, ctx
+        del parent_inode_old, name_old, flags
         if name_new in self._node(parent_inode_new).children:
-            raise FUSEError(errno.EPERM)
-        raise self._no_new_name(parent_inode_new)
+            raise self._no_removal(parent_inode_new, ctx)
+        raise self._no_new_name(parent_inode_new, ctx)
 
     def _open_for(self, node: Node, pid: int) -> Readable:
         """Open a file as `pid` is to see it."""
         if node.file is not None:
-            if self._asker.is_doubted:
+            if self._gives_up(node, pid):
                 return FixedFile(self._content.give_up(node.file))
             file = self._content.file_for(node.file, pid)
-            container, content = self._content.open(file, pid)
-            return OpenFile(self._content, file, container, content)
+            container = self._content.who(pid)
+            promised = self._lengths.promised(self._whose(node, container), pid)
+            return OpenFile(self._content, file, container, promised)
         if node.host_path is None or node.is_directory:
             raise FUSEError(errno.EISDIR)
         return OpenHostFile(self._tree.cpu_tree, node.host_path)
@@ -374,15 +435,47 @@ class Operations(pyfuse3.Operations):
     def _go_on(self, handle: Handle, offset: int) -> Readable:
         """Return the file that was opened at an earlier server, in the state in which its reader left it."""
         header = self._asker.header
-        opened = self._open_for(self._node(header.node), header.pid)
+        node = self._node(header.node)
+        opened = self._open_for(node, header.pid)
+        if isinstance(opened, OpenFile) and offset:
+            # Of whom nothing is kept has had everything, and asks whether there is more.
+            opened.go_on(self._passes.take(handle, _owner_of(opened)) or b"")
         if isinstance(opened, OpenFile):
-            begun = self._passes.take(handle, _owner_of(opened)) if offset else None
-            if begun is None and offset >= length_of(handle) > 0:
-                # Not kept, so its reader has had everything and asks whether there is more.
-                begun = b""
-            opened.go_on(length_of(handle), begun)
+            self._lengths.opened(self._whose(node, opened.container), header.pid, handle, opened)
         self._files.adopt(handle, opened)
         return opened
+
+    def _length(self, node: Node, file: VirtualFile, pid: int) -> int:
+        """Return how long a file is for `pid`: what it has open, or would."""
+        if self._gives_up(node, pid):
+            # Its next request would be for the content, and the end of more servers.
+            self._deadly = (node.attributes.st_ino, pid)
+            return len(self._content.give_up(file))
+        whose = self._whose(node, self._content.who(pid))
+        asked = self._asker.asked_handle
+        opened = self._lengths.opened_by(whose, pid) if asked is None else self._files.get(Handle(asked))
+        if isinstance(opened, OpenFile):
+            content = opened.promise(pid)
+        else:
+            _, content = self._content.open(self._content.file_for(file, pid), pid)
+            others = self._lengths.opened_by(whose)
+            if others is not None:
+                others.promise_others(content)
+        self._lengths.note(whose, pid, content, self._content.lifetime_seconds)
+        return len(content)
+
+    def _gives_up(self, node: Node, pid: int) -> bool:
+        return self._asker.is_doubted or self._deadly == (node.attributes.st_ino, pid)
+
+    def _whose(self, node: Node, container: Container | None) -> Whose:
+        return node.attributes.st_ino, container, self._content.shows_host
+
+    @staticmethod
+    def _allows(node: Node, ctx: RequestContext, wanted: int) -> bool:
+        """Tell whether an asker may do what is wanted."""
+        attributes = node.attributes
+        owner = Owner(attributes.st_mode, attributes.st_uid, attributes.st_gid)
+        return is_allowed(owner, ctx.uid, ctx.gid, wanted, lambda: _groups(ctx.pid))
 
     def _node(self, inode: int) -> Node:
         node = self._tree.node(Inode(inode))
@@ -410,10 +503,25 @@ class Operations(pyfuse3.Operations):
                 if visible is not None and number not in visible:
                     raise FUSEError(errno.ENOENT)
 
-    def _no_new_name(self, directory: int, in_sysfs: int = errno.EPERM) -> FUSEError:
-        return FUSEError(in_sysfs if self._node(directory).in_sysfs else errno.ENOENT)
+    def _no_new_name(self, directory: int, ctx: RequestContext, in_sysfs: int = errno.EPERM) -> FUSEError:
+        node = self._node(directory)
+        if not node.in_sysfs:
+            return FUSEError(errno.ENOENT)
+        return FUSEError(in_sysfs if self._allows(node, ctx, os.W_OK) else errno.EACCES)
+
+    def _no_removal(self, directory: int, ctx: RequestContext) -> FUSEError:
+        return FUSEError(errno.EPERM if self._allows(self._node(directory), ctx, os.W_OK) else errno.EACCES)
 
 
 def _owner_of(opened: Readable) -> Hashable:
     """Return what shares the room for half-read files: a container; all others together."""
     return opened.container.key if isinstance(opened, OpenFile) and opened.container is not None else None
+
+
+def _groups(pid: int) -> set[int]:
+    """Return a process's supplementary groups; none if it has gone."""
+    try:
+        groups: set[int] = pyfuse3.get_sup_groups(pid)
+    except (OSError, RuntimeError):
+        return set()
+    return groups

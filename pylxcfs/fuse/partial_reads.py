@@ -6,33 +6,11 @@ Most readers take one, and cost nothing here.
 
 from collections.abc import Hashable
 from pathlib import Path
-from typing import Final, NewType
+from typing import NewType
 
 from pylxcfs.rundir.kept_reads import KeptReads
 
 Handle = NewType("Handle", int)
-
-_LENGTH_BITS: Final = 18
-#: Longer content, and content of unknown length, is kept from the beginning.
-UNKNOWN_LENGTH: Final = (1 << _LENGTH_BITS) - 1
-#: Serial numbers begin with the time since boot in these units, so that a later server's are higher: nobody
-#: opens files faster. 46 bits of them are 36 years.
-_SERIAL_UNIT_NS: Final = 1 << 14
-
-
-def first_serial(boottime_ns: int) -> int:
-    """Return the serial number for the first handle of a server that starts now (CLOCK_BOOTTIME)."""
-    return boottime_ns // _SERIAL_UNIT_NS
-
-
-def number_handle(serial: int, length: int) -> Handle:
-    """Return a handle that tells how long the content is that its first pass shows."""
-    return Handle(serial << _LENGTH_BITS | min(length, UNKNOWN_LENGTH))
-
-
-def length_of(handle: Handle) -> int:
-    """Return the length that a handle tells, `UNKNOWN_LENGTH` if it does not."""
-    return handle & UNKNOWN_LENGTH
 
 
 class Passes:
@@ -48,8 +26,14 @@ class Passes:
         return self._kept.lost
 
     def keep(self, handle: Handle, content: bytes, owner: Hashable) -> None:
-        """Replace what is kept for `handle` of a container; without room, only consistency is lost."""
-        self._kept.keep(handle, content, owner)
+        """Replace what is kept for `handle` of a container, which may end early if there is no room.
+
+        Of a pass that is over, nothing (b"") is kept.
+        """
+        if content:
+            self._kept.keep(handle, content, owner)
+        else:
+            self._kept.drop(handle)
 
     def take(self, handle: Handle, owner: Hashable) -> bytes | None:
         """Return what an earlier server has kept for `handle`, and keep it from now on ourselves."""

@@ -20,13 +20,13 @@ from pylxcfs.procfiles.table import VirtualFile
 _FOREVER_SECONDS: Final = 86400
 #: How long a name may be remembered whose node is not there for everybody.
 _HIDEABLE_SECONDS: Final = 1
-_NUMA: Final = re.compile(rf"{NODE_DIRECTORY}/node([0-9]+)")
+_NUMA: Final = re.compile(rf"{NODE_DIRECTORY}/node([0-9]+)(?:/.*)?")
 _DIRECTORY_MODE: Final = stat.S_IFDIR | 0o555
 #: As in the kernel's /proc/pressure since Linux 6.4.
 _TRIGGER_MODE: Final = 0o666
-#: What sysfs says of its files. Not procfs' 0: with it sendfile(2) would see an empty file, and the kernel
-#: would not ask us (docs/adr/0009-no-page-cache.md). A whole page is what wc(1) and tail(1) know from sysfs.
-_FILE_SIZE: Final = 4096
+#: What a look-up says, and nobody is told: stat(2) has to ask. More than any file has: behind what it takes
+#: for the end the kernel does not ask us, for io_uring (fuse_direct_IO(), fs/fuse/file.c) and sendfile(2).
+_FILE_SIZE: Final = 1 << 30
 
 
 class Tree:
@@ -83,23 +83,30 @@ def build_nodes(files: Iterable[VirtualFile], *, triggers: bool = False) -> Mapp
     for path, below in children.items():
         # 1 link means that links do not tell how many directories are in it: that depends on who asks.
         links = 1 if path in {CPU_DIRECTORY, NODE_DIRECTORY} else 2
-        numa = _NUMA.fullmatch(path)
         nodes[_inode(path)] = Node(
             _attributes(path, _DIRECTORY_MODE, created_ns, nlink=links),
             children=below,
             in_sysfs=_is_in_sysfs(path),
             host_path="" if path == CPU_DIRECTORY else None,
-            numa=int(numa[1]) if numa else None,
+            numa=_numa(path),
         )
     for path, file in by_path.items():
         permissions = _TRIGGER_MODE if triggers and file.pressure else file.mode
         attributes = _attributes(path, stat.S_IFREG | permissions, created_ns, size=_FILE_SIZE)
-        nodes[_inode(path)] = Node(attributes, file, in_sysfs=_is_in_sysfs(path))
+        # How long it is depends on who asks (docs/adr/0033-sizes.md).
+        attributes.attr_timeout = 0
+        nodes[_inode(path)] = Node(attributes, file, in_sysfs=_is_in_sysfs(path), numa=_numa(path))
     return nodes
 
 
 def _is_in_sysfs(path: str) -> bool:
     return path.partition("/")[0] == "sys"
+
+
+def _numa(path: str) -> int | None:
+    """Return the NUMA node whose directory a path is, or is in."""
+    numa = _NUMA.fullmatch(path)
+    return int(numa[1]) if numa else None
 
 
 def _inode(path: str) -> Inode:
@@ -115,7 +122,7 @@ def _attributes(path: str, mode: int, created_ns: int, *, nlink: int = 1, size: 
     attributes.st_size = size
     attributes.st_atime_ns = attributes.st_mtime_ns = attributes.st_ctime_ns = created_ns
     # Whether a NUMA node is there depends on who asks, so everybody has to ask.
-    hideable = _NUMA.fullmatch(path) is not None
+    hideable = _numa(path) is not None
     attributes.entry_timeout = _HIDEABLE_SECONDS if hideable else _FOREVER_SECONDS
     attributes.attr_timeout = 0 if hideable else _FOREVER_SECONDS
     return attributes

@@ -129,9 +129,10 @@ class Kernel:
             inode = entry.inode
         return entry
 
-    def get_attributes(self, inode: int, pid: int = 1) -> Entry:
-        """Describe a node."""
-        answer = self.ask(Opcode.GETATTR, inode, bytes(16), pid)
+    def get_attributes(self, inode: int, pid: int = 1, handle: int | None = None) -> Entry:
+        """Describe a node; with a `handle`, as lseek(2) does for it."""
+        about = struct.pack("=IIQ", handle is not None, 0, handle or 0)
+        answer = self.ask(Opcode.GETATTR, inode, about, pid)
         (attr_timeout,) = struct.unpack_from("=Q", answer)
         return _entry(answer[16:], 0, attr_timeout)
 

@@ -45,21 +45,24 @@ def test_lists(cpus: tuple[int, ...], text: bytes) -> None:
 
 
 class Content:
-    """Content that names its reader, who sees `VISIBLE`."""
+    """Content that names its file; a reader sees `VISIBLE`."""
+
+    lifetime_seconds = 0
+    shows_host = False
 
     def file_for(self, file: VirtualFile, pid: int) -> VirtualFile:
         """Show everybody the same rows."""
         del pid
         return file
 
-    def open(self, file: VirtualFile, pid: int) -> tuple[Container | None, bytes]:
-        """Answer with the file and the reader."""
-        return None, f"{file.path} {pid}\n".encode()
+    def who(self, pid: int) -> None:
+        """Take everybody for the host."""
+        del pid
 
     def read(self, file: VirtualFile, container: Container | None) -> bytes:
         """Answer with the file."""
         del container
-        return f"{file.path} again\n".encode()
+        return f"{file.path}\n".encode()
 
     def visible_cpus(self, pid: int) -> CpuSet | None:
         """Answer as the table above."""
@@ -136,6 +139,14 @@ def test_hidden_cpu(mounted: Mounted) -> None:
     assert errno.ENOENT == refusal(lambda: mounted.list(cpu0.inode, ONE, 999))
     assert 0o40555 == mounted.get_attributes(cpu0.inode, TWO).mode
     assert mounted.below("cpufreq").attr_timeout > 0
+    below = mounted.below("cpu0/topology/core_id")
+    assert 0 == below.attr_timeout
+    assert errno.ENOENT == refusal(lambda: mounted.get_attributes(below.inode, ONE))
+    assert errno.ENOENT == refusal(lambda: mounted.open_inode(below.inode, os.O_RDONLY, ONE))
+    assert errno.ENOENT == refusal(
+        lambda: mounted.ask(Opcode.READLINK, mounted.below("cpu0/node0").inode, pid=ONE)
+    )
+    assert errno.ENOENT == refusal(lambda: mounted.ask(Opcode.ACCESS, below.inode, bytes(8), ONE))
 
 
 def test_modes_lose_only_write_bits(mounted: Mounted) -> None:
@@ -152,7 +163,7 @@ def test_host_content(mounted: Mounted) -> None:
     assert [b"cp", b"u10\n", b""] == reads
     assert b"../../node/node0" == mounted.read_link(mounted.below("cpu1/node0").inode)
     online = mounted.open_below("online", os.O_RDONLY, TWO)
-    assert f"{CPU_DIRECTORY}/online {TWO}\n".encode() == mounted.read(online, 0, 99)
+    assert f"{CPU_DIRECTORY}/online\n".encode() == mounted.read(online, 0, 99)
 
 
 def test_host_file_is_read_again_from_its_start(mounted: Mounted, host: Path) -> None:

@@ -30,6 +30,9 @@ from tests.unit.kernel import Kernel, Refused
 class _Counting:
     """Content that says how often it was rendered, or has a bug."""
 
+    lifetime_seconds = 0
+    shows_host = False
+
     def __init__(self) -> None:
         self.error: Exception | None = None
         self._count = 0
@@ -37,6 +40,9 @@ class _Counting:
     def file_for(self, file: VirtualFile, pid: int) -> VirtualFile:
         del pid
         return file
+
+    def who(self, pid: int) -> None:
+        del pid
 
     def open(self, file: VirtualFile, pid: int) -> tuple[Container | None, bytes]:
         del pid
@@ -163,8 +169,8 @@ def test_a_reader_goes_on_at_another_server(tmp_path: Path) -> None:
         assert b"meminfo 1\n" == second.read(half, 5, 99, inode=inode)
         assert b"" == second.read(half, 15, 99)
         assert b"" == second.read(whole, 15, 99, inode=inode)
-        assert b"proc/meminfo 3\n" == second.read(new, 0, 99, inode=inode)
-        assert b"proc/meminfo 4\n" == second.read(half, 0, 99)
+        assert b"proc/meminfo 1\n" == second.read(new, 0, 99, inode=inode)
+        assert b"proc/meminfo 2\n" == second.read(half, 0, 99)
         assert 3 == second.operations.open_files
         with pytest.raises(Refused) as refused:
             second.read(Handle(99), 0, 9, inode=77)
@@ -174,7 +180,8 @@ def test_a_reader_goes_on_at_another_server(tmp_path: Path) -> None:
 def test_two_handles_are_two_readers(kernel: Kernel) -> None:
     """Each open file has its own content."""
     one, two = kernel.open("proc/stat"), kernel.open("proc/stat")
-    assert (b"proc/stat 2\n", b"proc/stat 1\n") == (kernel.read(two, 0, 99), kernel.read(one, 0, 99))
+    assert (b"proc/stat 1\n", b"proc/stat 2\n") == (kernel.read(two, 0, 99), kernel.read(one, 0, 99))
+    assert (b"1\n", b"2\n") == (kernel.read(two, 10, 99), kernel.read(one, 10, 99))
 
 
 def test_the_page_cache_gets_nothing(kernel: Kernel) -> None:
@@ -190,7 +197,9 @@ def test_a_bug_is_eio_and_serving_goes_on(
     """An unforeseen exception is EIO for its reader, logged each time, and nothing else."""
     content.error = ZeroDivisionError()
     with caplog.at_level(logging.ERROR):
-        assert [errno.EIO] * 3 == [_refusal(lambda: kernel.open("proc/meminfo")) for _ in range(3)]
+        assert [errno.EIO] * 3 == [
+            _refusal(lambda: kernel.read(kernel.open("proc/meminfo"), 0, 99)) for _ in range(3)
+        ]
     assert 3 == len(caplog.records)
     content.error = None
     assert b"proc/meminfo 1\n" == kernel.read(kernel.open("proc/meminfo"), 0, 99)
@@ -235,7 +244,8 @@ def test_a_request_cut_short(kernel: Kernel, caplog: pytest.LogCaptureFixture) -
 def test_errnos_of_the_kernels_own(kernel: Kernel, content: _Counting) -> None:
     """What sysfs says and no program may see is EIO: the kernel would refuse to take it from us."""
     content.error = HostTreeError(524)
-    assert errno.EIO == _refusal(lambda: kernel.open("proc/meminfo"))
+    handle = kernel.open("proc/meminfo")
+    assert errno.EIO == _refusal(lambda: kernel.read(handle, 0, 99))
 
 
 @pytest.mark.parametrize("minor,agreed", [(27, 27), (31, 31), (45, 31)])
@@ -297,9 +307,50 @@ def test_answers_are_counted(kernel: Kernel, content: _Counting) -> None:
     handle = kernel.open("proc/meminfo")
     assert errno.EIO == _refusal(lambda: kernel.write(handle, b"text"))
     content.error = ZeroDivisionError()
-    assert errno.EIO == _refusal(lambda: kernel.open("proc/meminfo"))
+    assert errno.EIO == _refusal(lambda: kernel.read(handle, 0, 99))
     counts = kernel.gate.counts
     counted = {Opcode(n).name: count for n, count in enumerate(counts.requests) if count}
-    assert {"LOOKUP": 6, "OPEN": 2, "WRITE": 1} == counted
+    assert {"LOOKUP": 4, "OPEN": 1, "READ": 1, "WRITE": 1} == counted
     assert ({errno.EIO: 1}, 1) == (counts.refused, counts.failed)
     assert 1 == kernel.operations.open_files
+
+
+def test_lengths(kernel: Kernel) -> None:
+    """What stat(2) says is what the asker's open file reads, or a new one would."""
+    inode = kernel.find("proc/meminfo").inode
+    assert (15, 0) == (kernel.get_attributes(inode).size, kernel.get_attributes(inode).attr_timeout)
+    for _ in range(8):
+        kernel.get_attributes(inode)
+    assert 16 == kernel.get_attributes(inode).size
+    first, second = kernel.open_inode(inode, pid=5), kernel.open_inode(inode, pid=6)
+    assert b"proc/meminfo 12\n" == kernel.read(first, 0, 99)
+    assert 16 == kernel.get_attributes(inode, 5).size
+    kernel.release(second)
+    kernel.release(first)
+    assert 0 == kernel.operations.open_files
+    lengths = kernel.operations._lengths
+    assert ({}, {}) == (lengths._open, lengths._keys)
+
+
+def test_what_was_told_is_read(kernel: Kernel) -> None:
+    """The content that is new at the first read, if it is as long as was told; else what was told."""
+    inode = kernel.find("proc/meminfo").inode
+    handle = kernel.open_inode(inode, pid=5)
+    assert 15 == kernel.get_attributes(inode, 5).size
+    assert b"proc/meminfo 2\n" == kernel.read(handle, 0, 99)
+    for _ in range(6):
+        kernel.read(handle, 0, 99)
+    assert 15 == kernel.get_attributes(inode, 5).size
+    assert b"proc/meminfo 9\n" == kernel.read(handle, 0, 99)
+    assert b"proc/meminfo 11\n" == kernel.read(handle, 0, 99)
+
+
+def test_lseek_is_about_its_own_file(kernel: Kernel) -> None:
+    """The kernel names the open file whose end is sought, also where its thread has opened another since."""
+    inode = kernel.find("proc/meminfo").inode
+    first = kernel.open_inode(inode, pid=5)
+    assert b"proc/" == kernel.read(first, 0, 5)
+    for _ in range(9):
+        kernel.read(kernel.open_inode(inode, pid=5), 0, 99)
+    kernel.open_inode(inode, pid=5)
+    assert [16, 15] == [kernel.get_attributes(inode, 5, handle).size for handle in (None, first)]
