@@ -85,7 +85,7 @@ class GroupWalk:
             finally:
                 os.close(directory)
             self._pending.pop()
-            room = max(0, MOST_PENDING - len(self._pending))
+            room = MOST_PENDING - len(self._pending)
             self.is_cut |= len(nested) > room
             self._pending += [(current, each) for each in nested[:room]]
             return group

@@ -124,10 +124,17 @@ def test_cpu(tree: Tree) -> None:
 @pytest.mark.parametrize("quota", ["-1", "0"])
 def test_no_quota(tree: Tree, quota: str) -> None:
     """Without a quota there is no limit, nor on a kernel without CFS bandwidth."""
+    assert tree({}).cpu_max(_at("/a")) is None
     assert tree({"cpu/a/cpu.cfs_quota_us": quota}).cpu_max(_at("/a")) is None
     files = {"cpu/a/cpu.cfs_quota_us": quota, "cpu/a/cpu.cfs_period_us": "100000"}
     assert tree(files).cpu_max(_at("/a")) is None
-    assert tree({"cpuacct/a/cpuacct.usage_all": "cpu user system\n"}).cpu_max(_at("/a")) is None
+
+
+@pytest.mark.parametrize("quota,period,expected", [(1, 1, CpuMax(1, 1)), (1, 0, None), (5, -1, None)])
+def test_least_quota(tree: Tree, quota: int, period: int, expected: CpuMax | None) -> None:
+    """Whatever is above 0 limits; a period that is none is no limit, and no division by 0."""
+    files = {"cpu/a/cpu.cfs_quota_us": f"{quota}\n", "cpu/a/cpu.cfs_period_us": f"{period}\n"}
+    assert expected == tree(files).cpu_max(_at("/a"))
 
 
 def test_usage_before_4_8(tree: Tree) -> None:

@@ -74,13 +74,16 @@ class _World:
     """A runtime directory, and one server after the other."""
 
     def __init__(self, directory: Path) -> None:
-        self.path = directory / "run/ledgers"
+        self.path = directory / "new/run/ledgers"
 
     def server(self, boot_id: str = "boot", cpus: int = 2, budget: int = BUDGET_BYTES) -> LedgerFile:
         return LedgerFile(self.path, boot_id, cpus, budget)
 
     def size(self) -> int:
         return self.path.stat().st_size
+
+    def make_directory(self) -> None:
+        self.path.parent.mkdir(parents=True)
 
 
 @pytest.fixture
@@ -341,6 +344,21 @@ def test_a_container_without_room_that_ends(world: _World) -> None:
     assert 0 == server.unkept
 
 
+@pytest.mark.parametrize("spare,slots", [(-1, 16), (0, 17), (_SLOT_SIZE - 1, 17)])
+def test_budget_to_the_byte(world: _World, spare: int, slots: int) -> None:
+    """The header counts, and what does not make a whole slot is left over."""
+    server = world.server(budget=_HEADER_SIZE + 17 * _SLOT_SIZE + spare)
+    for number in range(20):
+        server.save(_key(number), _ledger(1))
+    assert (20 - slots, _HEADER_SIZE + slots * _SLOT_SIZE) == (server.unkept, world.size())
+
+
+def test_directory(world: _World) -> None:
+    """It is made where it is not there: for all to look in, for us to write."""
+    world.server().save(_key(1), _ledger(1))
+    assert 0o755 == world.path.parent.stat().st_mode & 0o777
+
+
 def test_least_budget(world: _World) -> None:
     """A budget below one slot is one slot."""
     server = world.server(budget=1)
@@ -421,6 +439,12 @@ def test_no_room_to_grow(
         server.save(_key(number), _ledger(3))
     assert 0 == server.unkept
     assert all(world.server().load(_key(number)) for number in range(20))
+    # The next time that there is no room is another matter, and told again.
+    with monkeypatch.context() as full:
+        full.setattr(os, "posix_fallocate", _full)
+        for number in range(20, 40):
+            server.save(_key(number), _ledger(2))
+    assert 2 == len(caplog.records)
 
 
 def test_room_for_a_few(world: _World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -466,6 +490,7 @@ def _no_space(monkeypatch: pytest.MonkeyPatch, _path: Path) -> None:
 
 
 def _no_directory(_monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
+    path.parents[1].mkdir()
     path.parent.write_text("")
 
 
@@ -505,7 +530,7 @@ def test_what_stands_in_its_place(world: _World, tmp_path: Path) -> None:
     """A link is replaced and not followed; so is what is no file at all."""
     victim = tmp_path / "victim"
     victim.write_text("secret")
-    world.path.parent.mkdir()
+    world.make_directory()
     world.path.symlink_to(victim)
     server = world.server()
     server.save(_key(1), _ledger(1))
@@ -521,7 +546,7 @@ def test_what_stands_in_its_place(world: _World, tmp_path: Path) -> None:
 
 def test_remains_of_a_server_that_died_while_it_made_the_file(world: _World) -> None:
     """They are replaced."""
-    world.path.parent.mkdir()
+    world.make_directory()
     world.path.with_name("ledgers.new").write_text("half")
     world.server().save(_key(1), _ledger(1))
     assert ["ledgers"] == [each.name for each in world.path.parent.iterdir()]

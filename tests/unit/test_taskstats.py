@@ -2,6 +2,7 @@
 
 import errno
 import os
+import socket
 import struct
 from collections.abc import Sequence
 
@@ -113,6 +114,11 @@ class _Socket:
         self.sent: list[bytes] = []
         self.is_open = True
 
+    def open(self, *what: int) -> "_Socket":
+        """Be a socket of NETLINK_GENERIC (16), and no other."""
+        assert (socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 16) == what
+        return self
+
     def bind(self, address: tuple[int, int]) -> None:
         """Take any address."""
         assert (0, 0) == address
@@ -138,7 +144,7 @@ def test_a_late_answer_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
     late = bytearray(_STATES)
     struct.pack_into("=I", late, 8, 77)
     kernel = _Socket([_FAMILY, bytes(late), _STATES])
-    monkeypatch.setattr("socket.socket", lambda *_: kernel)
+    monkeypatch.setattr("socket.socket", kernel.open)
     stats = CgroupStats()
     assert 131 == stats.count(4).sleeping
     assert [_ASK_FAMILY, _ASK_STATES] == kernel.sent
@@ -153,7 +159,7 @@ def test_no_taskstats(monkeypatch: pytest.MonkeyPatch) -> None:
     reply = bytearray(_NO_FAMILY)
     struct.pack_into("=I", reply, 8, 1)
     kernel = _Socket([bytes(reply)])
-    monkeypatch.setattr("socket.socket", lambda *_: kernel)
+    monkeypatch.setattr("socket.socket", kernel.open)
     with pytest.raises(FileNotFoundError):
         CgroupStats()
     assert not kernel.is_open
