@@ -43,6 +43,13 @@ def test_cpu_list_round_trip(cpus: set[int]) -> None:
     assert CpuSet(cpus) == parse_cpu_list("f", format_cpu_list(CpuSet(cpus)))
 
 
+def test_most_cpus() -> None:
+    """As many as any kernel can have."""
+    assert CpuSet(range(65536)) == parse_cpu_list("f", b"0-65535\n")
+    with pytest.raises(ParseError):
+        parse_cpu_list("f", b"65536\n")
+
+
 def test_format_cpu_list() -> None:
     """Neighbours are written as ranges, as the kernel does."""
     assert b"0-1,3,5-7" == format_cpu_list(CpuSet([0, 1, 3, 5, 6, 7]))

@@ -202,6 +202,14 @@ def test_want_of_resources(make_walk: MakeWalk, monkeypatch: pytest.MonkeyPatch)
     assert walk.step() is None
 
 
+def test_a_link_is_no_cgroup(make_walk: MakeWalk, tmp_path: Path) -> None:
+    """No cgroup has one; where there is, it leads nowhere."""
+    walk = make_walk({"a": "1\n", "a/b": "2\n", "other": "3\n"})
+    (tmp_path / "a/loop").symlink_to(".")
+    (tmp_path / "a/out").symlink_to("../other")
+    assert [[1], [2]] == _ids(walk)
+
+
 def test_too_many_cgroups(make_walk: MakeWalk, monkeypatch: pytest.MonkeyPatch) -> None:
     """No more are remembered than may be; that some are left out is told."""
     monkeypatch.setattr(tasks, "MOST_PENDING", 3)

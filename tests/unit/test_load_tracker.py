@@ -12,9 +12,11 @@ from pylxcfs.accounting.load_file import LoadFile
 from pylxcfs.accounting.load_tracker import LoadTracker
 from pylxcfs.cgroup.reader import CgroupFiles
 from pylxcfs.cgroup.types import (
+    CgroupError,
     CgroupGone,
     CgroupPath,
     CgroupPaths,
+    ControllerUnavailable,
     CpuStats,
     CpuTime,
     TaskCounts,
@@ -28,12 +30,12 @@ from pylxcfs.view.host import HostReader
 
 
 class _Walk:
-    """One cgroup with tasks whose states the kernel has counted, and as many empty ones as the test wrote."""
+    """Cgroups whose tasks the kernel has counted: one, as many empty ones as the test wrote, a last one."""
 
     is_cut = False
 
-    def __init__(self, group: TaskGroup, empty: int) -> None:
-        self.groups = iter([group, *[TaskGroup(())] * empty])
+    def __init__(self, group: TaskGroup, empty: int, last: TaskGroup) -> None:
+        self.groups = iter([group, *[TaskGroup(())] * empty, last])
 
     def step(self, most: int | None = None) -> TaskGroup | None:
         del most
@@ -46,9 +48,12 @@ class _Reader(V1Reader):
     running: dict[str, int]
     #: Cgroups below, by container: none where there is no entry.
     nested: dict[str, int]
-    #: Every task of every cgroup.
+    #: Every task of every cgroup, and how many of them wait for a disk.
     ids: list[int]
-    usage_usec: int
+    blocked: int
+    #: Tasks of the cgroup that a walk comes to last.
+    last: int
+    usage_usec: int | CgroupError
     asked: list[str]
 
     def walk_tasks(self, paths: CgroupPaths) -> TaskWalk:
@@ -56,8 +61,9 @@ class _Reader(V1Reader):
         self.asked.append(name)
         if name not in self.running:
             raise CgroupGone(name)
-        counts = TaskCounts(self.running[name], 0, len(self.ids))
-        return _Walk(TaskGroup(self.ids, counts), self.nested.get(name, 0))
+        counts = TaskCounts(self.running[name], self.blocked, len(self.ids))
+        last = TaskGroup((), TaskCounts(0, 0, self.last))
+        return _Walk(TaskGroup(self.ids, counts), self.nested.get(name, 0), last)
 
     def is_frozen(self, paths: CgroupPaths) -> bool:
         del paths
@@ -65,6 +71,8 @@ class _Reader(V1Reader):
 
     def cpu(self, paths: CgroupPaths) -> CpuStats:
         del paths
+        if isinstance(self.usage_usec, CgroupError):
+            raise self.usage_usec
         return CpuStats(unplaced=CpuTime(self.usage_usec, 0))
 
 
@@ -81,6 +89,7 @@ class _World:
         self.reader.running, self.reader.usage_usec, self.reader.asked = {}, 0, []
         self.reader.nested = {}
         self.reader.ids = [9, 5]
+        self.reader.blocked = self.reader.last = 0
         self.processes = Processes(HostReader(Path("/proc"), Path("/sys")).proc_fd)
         self.tracker = LoadTracker(self.reader, self.processes, counts_beside=True)
 
@@ -256,6 +265,21 @@ def test_a_turn_that_takes_all_the_time_is_the_last(world: _World, monkeypatch: 
         assert expected == len(world.reader.asked)
 
 
+def test_what_a_request_and_a_turn_may_take(world: _World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request takes 256 units and no list of more than 1,024; a turn beside them 64 units of any list."""
+    parts: list[tuple[int, int | None]] = []
+    run = LoadCount.run
+
+    def watched(count: LoadCount, units: int, most: int | None = None) -> bool:
+        parts.append((units, most))
+        return run(count, units, most)
+
+    monkeypatch.setattr(LoadCount, "run", watched)
+    world.tracker.read(world.add("/a", 1, nested=100), 0)
+    world.work()
+    assert [(256, 1024), (64, None)] == parts
+
+
 def test_large_containers_delay_nobody(world: _World, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many large ones are counted, a small one has its turn after one turn of each that goes on."""
     _make_slow(world, monkeypatch)
@@ -288,6 +312,18 @@ def test_every_large_container_is_counted_in_the_end(world: _World, monkeypatch:
         world.tracker.forget(container)
     world.work(400)
     assert (7, 0) == (world.tracker.followed, world.tracker.estimated)
+
+
+def test_few_large_containers_are_counted_at_once(world: _World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four remember where they are; the others begin anew when these are done."""
+    _make_slow(world, monkeypatch)
+    for number in range(10):
+        world.tracker.read(world.add(f"/{number}", 1, nested=500), 0)
+    at_once = set()
+    while world.tracker.estimated:
+        world.work()
+        at_once.add(len(world.tracker._long))
+    assert 4 == max(at_once)
 
 
 def test_forgotten_while_it_is_counted_and_found_anew(world: _World) -> None:
@@ -347,7 +383,8 @@ def test_want_of_resources(world: _World, monkeypatch: pytest.MonkeyPatch) -> No
         world.work(5)
         assert 2 == len(tried)
         new = world.add("/c", 1)
-        assert (0, 0) == (world.tracker.read(new, 0).total, world.tracker.read(new, 0).running)
+        shown = world.tracker.read(new, 0)
+        assert (0, 0, 0) == (shown.running, shown.blocked, shown.total)
         assert 1 == world.tracker.estimated
     world.now += 2
     for container in (a, large, new):
@@ -355,6 +392,23 @@ def test_want_of_resources(world: _World, monkeypatch: pytest.MonkeyPatch) -> No
     world.work()
     assert {"/a", "/b", "/c"} == set(world.reader.asked)
     assert 0 == world.tracker.estimated
+
+
+def test_when_it_is_tried_again(world: _World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second after a count beside the requests that failed for want of resources, and not before."""
+    world.tracker.read(world.add("/a", 1), 0)
+    world.now += 5
+    tried = []
+
+    def fail(_paths: CgroupPaths) -> TaskWalk:
+        tried.append(world.now)
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(world.reader, "walk_tasks", fail)
+    for seconds in (0, 0.5, 0.25, 0.25, 0.5, 0.5):
+        world.now += seconds
+        world.work()
+    assert [1005, 1006, 1007] == tried
 
 
 def test_a_large_container_stays_one_after_a_failure(world: _World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -376,10 +430,67 @@ def test_a_large_container_stays_one_after_a_failure(world: _World, monkeypatch:
     assert 0 == world.tracker.estimated
 
 
+def test_tasks_that_wait_for_a_disk_are_load(world: _World) -> None:
+    """As the kernel counts: runnable and uninterruptible tasks together."""
+    world.reader.blocked = 2
+    a = world.add("/a", 1)
+    world.tracker.read(a, 0)
+    world.now += 3600 * 3
+    shown = world.tracker.read(a, 0)
+    assert (1, 2, Averages(*[3 * 2048] * 3)) == (shown.running, shown.blocked, shown.averages)
+
+
+def test_a_request_counts_when_a_sample_is_due(world: _World) -> None:
+    """At that very moment, however young the last count is."""
+    a = world.add("/a", 1)
+    world.tracker.read(a, 0)
+    for seconds, counts in ((4.5, 2), (0.25, 2), (0.25, 3)):
+        world.now += seconds
+        world.tracker.read(a, 0)
+        assert counts == len(world.reader.asked)
+
+
+def test_first_averages_of_a_young_container(world: _World) -> None:
+    """What it used is its load at each of the kernel's samples since it began: one in five seconds."""
+    world.reader.usage_usec = 10_000_000
+    assert Averages(328, 68, 22) == world.tracker.read(world.add("/a", 0), 5_000_000).averages
+    world.reader.usage_usec = ControllerUnavailable("cpuacct")
+    day_usec = 24 * 3600 * 1_000_000
+    assert Averages(0, 0, 0) == world.tracker.read(world.add("/b", 0), day_usec).averages
+    world.reader.usage_usec = CgroupGone("/c")
+    with pytest.raises(CgroupGone):
+        world.tracker.read(world.add("/c", 0), day_usec)
+
+
+@pytest.mark.parametrize(
+    "age,is_kept", [(900.0, False), (899.75, True), (0.0, True), (-5.0, True), (-5.25, False)]
+)
+def test_how_old_averages_may_be(world: _World, age: float, *, is_kept: bool) -> None:
+    """Restored is what is due within a period or was not longer ago than an unread container is followed."""
+    a = world.add("/a", 0)
+    load = LoadAverage(Averages(7, 8, 9), world.now - age)
+    world.tracker.restore({a.key: load})
+    assert ({a.key: load} if is_kept else {}) == world.tracker.snapshot()
+
+
+def test_averages_that_nobody_asked_for_in_time(world: _World) -> None:
+    """They are of no use any more, be they restored or not."""
+    a, b = world.add("/a", 0), world.add("/b", 0)
+    loads = {each.key: LoadAverage(Averages(4096, 4096, 4096), world.now - 890) for each in (a, b)}
+    world.tracker.restore(loads)
+    world.now += 9.75
+    one = world.tracker.read(a, 0).averages
+    assert one is not None
+    assert one.fifteen > 0
+    world.now += 0.25
+    assert Averages(0, 0, 0) == world.tracker.read(b, 0).averages
+
+
 def test_without_a_counting_thread(world: _World) -> None:
     """Where nobody counts beside, as in pylxcfsctl, a request counts all."""
     tracker = LoadTracker(world.reader, world.processes)
-    tracker.read(world.add("/a", 1, nested=3000), 0)
+    world.reader.last = 5
+    assert 2 + 5 == tracker.read(world.add("/a", 1, nested=3000), 0).total
     assert 0 == tracker.estimated
 
 
@@ -520,10 +631,14 @@ def test_format_of_the_state(tmp_path: Path) -> None:
     """What is written is what other versions of pylxcfs read, up to the highest averages."""
     container = Container(CgroupPaths.of({"cpu": CgroupPath("/a")}), 7, 8, in_host_pid_namespace=False)
     loads = {container.key: LoadAverage(Averages(0, 2, 1 << 40), 5.5)}
-    file = tmp_path / "load.json"
+    file = tmp_path / "new/run/load.json"
     LoadFile(file, "boot").save(loads)
+    assert 0o755 == file.parent.stat().st_mode & 0o777
     text = '{"version": 1, "boot_id": "boot", "loads": [[[["cpu", "/a"]], 7, 8, [0, 2, 1099511627776], 5.5]]}'
     assert text == file.read_text()
+    assert loads == LoadFile(file, "boot").load()
+    loads = {container.key: LoadAverage(Averages(3, 3, 3), 0.0)}
+    LoadFile(file, "boot").save(loads)
     assert loads == LoadFile(file, "boot").load()
 
 
@@ -531,7 +646,7 @@ def test_state_that_cannot_be_written_is_no_error(tmp_path: Path, caplog: pytest
     """One warning, and the daemon goes on."""
     (tmp_path / "file").write_text("")
     file = LoadFile(tmp_path / "file/load.json", "boot")
-    file.save({})
-    file.save({})
-    assert 1 == len(caplog.records)
+    for _ in range(3):
+        file.save({})
+        assert 1 == len(caplog.records)
     assert {} == file.load()

@@ -33,9 +33,9 @@ class _Counting:
     lifetime_seconds = 0
     shows_host = False
 
-    def __init__(self) -> None:
+    def __init__(self, count: int = 0) -> None:
         self.error: Exception | None = None
-        self._count = 0
+        self._count = count
 
     def file_for(self, file: VirtualFile, pid: int) -> VirtualFile:
         del pid
@@ -156,21 +156,21 @@ def test_a_reader_goes_on_at_another_server(tmp_path: Path) -> None:
     """What was not read of a pass is had from its successor; the next pass is the successor's own."""
     tree = Tree(VIRTUAL_FILES, HostTree(tmp_path))
 
-    def server() -> Kernel:
-        content, passes = cast("ContentService", _Counting()), Passes(tmp_path / "passes")
+    def server(count: int) -> Kernel:
+        content, passes = cast("ContentService", _Counting(count)), Passes(tmp_path / "passes")
         return Kernel(lambda gate: Operations(tree, content, passes, gate))
 
-    with server() as first:
+    with server(0) as first:
         inode = first.find("proc/meminfo").inode
         half, whole, new = (first.open("proc/meminfo") for _ in range(3))
         assert b"proc/" == first.read(half, 0, 5)
         assert b"proc/meminfo 2\n" == first.read(whole, 0, 99)
-    with server() as second:
+    with server(100) as second:
         assert b"meminfo 1\n" == second.read(half, 5, 99, inode=inode)
         assert b"" == second.read(half, 15, 99)
         assert b"" == second.read(whole, 15, 99, inode=inode)
-        assert b"proc/meminfo 1\n" == second.read(new, 0, 99, inode=inode)
-        assert b"proc/meminfo 2\n" == second.read(half, 0, 99)
+        assert b"proc/meminfo 101\n" == second.read(new, 0, 99, inode=inode)
+        assert b"proc/meminfo 102\n" == second.read(half, 0, 99)
         assert 3 == second.operations.open_files
         with pytest.raises(Refused) as refused:
             second.read(Handle(99), 0, 9, inode=77)
