@@ -57,14 +57,23 @@ def test_links(nodes: Mapping[Inode, Node], path: str, links: int) -> None:
     assert links == _find(nodes, path).attributes.st_nlink
 
 
-def test_what_may_be_remembered(nodes: Mapping[Inode, Node]) -> None:
-    """All for a day, but a NUMA node's directory: who asks for that is asked about each time."""
-    hideable = {f"{NODE_DIRECTORY}/node0", f"{NODE_DIRECTORY}/node1"}
-    paths = ("", "proc", "proc/meminfo", CPU_DIRECTORY, NODE_DIRECTORY, f"{NODE_DIRECTORY}/node0/meminfo")
-    for path in (*hideable, *paths):
-        attributes = _find(nodes, path).attributes
-        expected = (1, 0) if path in hideable else (_DAY, _DAY)
-        assert expected == (attributes.entry_timeout, attributes.attr_timeout), path
+@pytest.mark.parametrize(
+    "path,name_seconds,attributes_seconds",
+    [
+        *((path, _DAY, _DAY) for path in ("", "proc", "proc/pressure", CPU_DIRECTORY, NODE_DIRECTORY)),
+        *(
+            (path, _DAY, 0)
+            for path in ("proc/meminfo", f"{CPU_DIRECTORY}/online", f"{NODE_DIRECTORY}/online")
+        ),
+        *((path, 1, 0) for path in (f"{NODE_DIRECTORY}/node1", f"{NODE_DIRECTORY}/node1/meminfo")),
+    ],
+)
+def test_what_may_be_remembered(
+    nodes: Mapping[Inode, Node], path: str, name_seconds: int, attributes_seconds: int
+) -> None:
+    """All for a day, but what depends on who asks: how long a file is, and whether a NUMA node is there."""
+    attributes = _find(nodes, path).attributes
+    assert (name_seconds, attributes_seconds) == (attributes.entry_timeout, attributes.attr_timeout)
 
 
 def test_which_nodes_belong_to_whom(nodes: Mapping[Inode, Node]) -> None:
@@ -107,12 +116,14 @@ def test_the_hosts_nodes_are_described_as_they_are(host: Path, path: str) -> Non
 
 
 def test_how_long_the_hosts_nodes_may_be_remembered(host: Path) -> None:
-    """A second; who asks for a CPU's directory is asked about each time."""
+    """A second; of a CPU's directory and what is in it, who asks is asked about each time."""
     nodes = HostNodes(HostTree(host))
-    known = {name: (node.cpu, node.attributes) for name, node in nodes.children("")}
-    assert {b"cpu10": 10, b"cpu01": None, b"cpufreq": None} == {name: cpu for name, (cpu, _) in known.items()}
-    timeouts = {name: (kept.entry_timeout, kept.attr_timeout) for name, (_, kept) in known.items()}
-    assert {b"cpu10": (1, 0), b"cpu01": (1, 1), b"cpufreq": (1, 1)} == timeouts
+    known = dict([*nodes.children(""), *nodes.children("cpu10")])
+    cpus = {name: node.cpu for name, node in known.items()}
+    assert {b"cpu10": 10, b"online": 10, b"cpu01": None, b"cpufreq": None} == cpus
+    for name, node in known.items():
+        kept = node.attributes
+        assert (1, 1 if cpus[name] is None else 0) == (kept.entry_timeout, kept.attr_timeout), name
 
 
 class _CountingTree(HostTree):
