@@ -120,6 +120,28 @@ def test_host_mount_in_a_cgroup_namespace(tmp_path: Path, own: str) -> None:
     assert reader.at_root(CgroupPaths.of({"": CgroupPath("/../..")}), Controller.CPU)
 
 
+@pytest.mark.parametrize("depth,is_found", [(1, True), (8, True), (9, False)])
+def test_how_deep_our_own_place_is_looked_for(tmp_path: Path, depth: int, *, is_found: bool) -> None:
+    """Eight steps below the mount's top, and no deeper."""
+    home = "/".join(f"d{number}" for number in range(depth))
+    _write(
+        tmp_path,
+        {
+            "unified/cgroup.controllers": "memory\n",
+            f"unified/{home}/cgroup.procs": f"{os.getpid()}\n",
+            f"unified/{home}/x/cpu.stat": "user_usec 8\nsystem_usec 0\n",
+        },
+    )
+    own = CgroupPaths.of({"": CgroupPath("/")})
+    reader = _open(tmp_path, {}, v2=True, own=own, root="/" + "/".join([".."] * depth))
+    child = CgroupPaths.of({"": CgroupPath("/x")})
+    if is_found:
+        assert 8 == reader.cpu(child).unplaced.user_usec
+    else:
+        with pytest.raises(ControllerUnavailable):
+            reader.cpu(child)
+
+
 def test_our_own_place_is_not_there(tmp_path: Path) -> None:
     """Without our own place, only what is named from the mount's top can be found."""
     _write(tmp_path, {"unified/docker/2/cpu.stat": "user_usec 7\nsystem_usec 0\n"})

@@ -6,6 +6,7 @@ import struct
 import time
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -107,7 +108,7 @@ def test_format(world: _World, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is written is what other versions of pylxcfs read; to write anything else takes another magic."""
     monkeypatch.setattr(time, "monotonic", lambda: 99.5)
     shown = {0: CpuTimes(2, 3, 4)}, {1: CpuTimes(5, 6, 7)}
-    used = {0: CpuTime(8, 9), 1: CpuTime(0, 0), 2: CpuTime(10, 11)}
+    used = {0: CpuTime(8, 9), 2: CpuTime(10, 11)}
     ledger = Ledger(1, *shown, used, CpuTime(12, 13), 14, 15, 16)
     server = world.server(cpus=3)
     server.save(_key(1), ledger)
@@ -124,7 +125,8 @@ def test_format(world: _World, monkeypatch: pytest.MonkeyPatch) -> None:
         content[at + 256 : at + 256 + size],
         content[at + 256 + size : at + 256 + 2 * size],
     }
-    assert ledger == world.server(cpus=3).load(_key(1))
+    # A CPU that no counter is known of is one that was not used.
+    assert replace(ledger, used=used | {1: CpuTime(0, 0)}) == world.server(cpus=3).load(_key(1))
 
 
 def test_the_latest_is_what_counts(world: _World) -> None:
@@ -279,6 +281,25 @@ def test_released_and_found_again(world: _World) -> None:
     server.release(_key(1))
     server.drop_ended(_none_lives, 99)
     assert server.load(_key(1)) is None
+
+
+def test_processes_of_the_host(world: _World) -> None:
+    """Their init is process 1, and lives."""
+    host = ContainerKey(CgroupPaths.of({"cpu": CgroupPath("/system.slice")}), 1, 7)
+    world.server().save(host, _ledger(3))
+    later = world.server()
+    later.drop_ended(lambda owner: owner.init_pid == 1, 99)
+    assert _shows(_ledger(3)) == _shows(later.load(host))
+
+
+def test_one_that_was_never_known_is_let_go(world: _World) -> None:
+    """Nobody's slot is nobody's."""
+    server = world.server(budget=_HEADER_SIZE + _SLOT_SIZE)
+    server.save(_key(1), _ledger(1))
+    server.release(_key(2))
+    server.save(_key(3), _ledger(1))
+    assert 1 == server.unkept
+    assert _shows(_ledger(1)) == _shows(server.load(_key(1)))
 
 
 def test_one_that_has_just_been_let_go_is_looked_at_first(world: _World) -> None:
