@@ -1,5 +1,7 @@
 """cgroup v2 from trees of files."""
 
+import fcntl
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import fields
@@ -23,6 +25,7 @@ from pylxcfs.cgroup.types import (
     HugetlbStats,
     MemoryStat,
     ParseError,
+    Pressure,
 )
 from pylxcfs.cgroup.v2 import V2Reader
 from tests.support.tasks import list_tasks
@@ -340,3 +343,51 @@ def test_memory_stat_is_known(capture: Path) -> None:
     read = {field.name for field in fields(MemoryStat)}
     for key in (line.split()[0] for line in capture.read_text().splitlines()):
         assert 1 == (key in read) + (key in NOT_SHOWN) + key.startswith(EVENTS), key
+
+
+@pytest.mark.parametrize(
+    "events,expected", [("populated 1\nfrozen 1\n", True), ("populated 1\nfrozen 0\n", False), ("", False)]
+)
+def test_frozen(tree: Tree, events: str, *, expected: bool) -> None:
+    """cgroup.events says so since Linux 5.2; of a root, and without the file, nothing is frozen."""
+    reader = tree({"a/cgroup.events": events, "cgroup.events": events})
+    assert expected is reader.is_frozen(_at("/a"))
+    assert not reader.is_frozen(_at("/"))
+    assert not reader.is_frozen(_at("/a/b"))
+    assert not reader.is_frozen(_at("/gone"))
+
+
+def test_no_link_is_followed(tree: Tree, tmp_path: Path) -> None:
+    """Neither a file nor a cgroup is found through a link, wherever it leads."""
+    reader = tree({"a/real": "1\n", "a/cpu.pressure": ""})
+    (tmp_path / "a/link").symlink_to("real")
+    (tmp_path / "linked").symlink_to("a")
+    files = reader._files
+    top = CgroupPath("/a")
+    assert b"1\n" == files.read("", top, "real") == files.read_once("", top, "real")
+    with pytest.raises(ControllerUnavailable):
+        files.read("", top, "link")
+    with pytest.raises(OSError, match="symbolic link"):
+        files.read_once("", top, "link")
+    with pytest.raises(ControllerUnavailable):
+        files.open_for_writing("", top, "link")
+    with pytest.raises(NotADirectoryError):
+        files.open_directory("", CgroupPath("/linked"))
+    with pytest.raises(NotADirectoryError):
+        files.open_directory("", CgroupPath("/a/real"))
+    for fd in (files.open_for_writing("", top, "cpu.pressure"), files.open_directory("", top)):
+        assert not os.get_inheritable(fd)
+        os.close(fd)
+
+
+def test_pressure_file_that_cannot_be_opened(tree: Tree) -> None:
+    """A cgroup that has gone is told from one without such a file."""
+    reader = tree({"a/cpu.pressure": ""})
+    fd = reader.open_pressure(_at("/a"), Pressure.CPU)
+    assert os.O_RDWR == fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE
+    assert os.O_NONBLOCK & fcntl.fcntl(fd, fcntl.F_GETFL)
+    os.close(fd)
+    with pytest.raises(ControllerUnavailable):
+        reader.open_pressure(_at("/a"), Pressure.IO)
+    with pytest.raises(CgroupGone):
+        reader.open_pressure(_at("/gone"), Pressure.CPU)

@@ -246,6 +246,17 @@ def test_inodes_are_known_to_the_next_server(host: Path) -> None:
         assert errno.ESTALE == refusal(lambda: successor.get_attributes(77, HOST))
 
 
+@pytest.mark.parametrize("offset,expected", [(0, b"cpu10\n"), (3, b"10\n"), (6, b"")])
+def test_an_open_file_of_the_host_goes_on(host: Path, offset: int, expected: bytes) -> None:
+    """A file that was opened at another server is the host's, from wherever its reader has come to."""
+    with Mounted(HostTree(host)) as mounted:
+        inode = mounted.below("cpu10/topology/core_id").inode
+        handle = mounted.open_inode(inode, os.O_RDONLY, TWO)
+    with Mounted(HostTree(host)) as successor:
+        assert expected == successor.read(handle, offset, 99, inode=inode)
+        assert 1 == successor.operations.open_files
+
+
 def test_inodes_of_the_table_and_the_host_are_apart(mounted: Mounted) -> None:
     """No path of the host can have a number of the table."""
     assert max(build_nodes(VIRTUAL_FILES)) < 1 << 33 < mounted.below("cpu1").inode

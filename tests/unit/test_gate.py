@@ -1,6 +1,7 @@
 """The gate and the loop that drives pyfuse3, asked as the kernel asks."""
 
 import errno
+import fcntl
 import os
 import select
 import socket
@@ -14,6 +15,7 @@ from pyfuse3 import FUSEError
 
 from pylxcfs.content.service import ContentService
 from pylxcfs.fuse.frames import (
+    FRAME_SIZE,
     IN_HEADER,
     RESEND,
     UNANSWERED,
@@ -213,6 +215,27 @@ def test_what_the_library_leaves_unanswered() -> None:
         gate.refuse(errno.ENOENT)
         assert pack_error(unanswered + 100, errno.ENOENT) == end.recv(_ENOUGH)
         gate.open_way_out()
+    os.close(gate.slot)
+    gate.close()
+    loop.close()
+    end.close()
+    device.close()
+
+
+def test_a_pipe_that_is_too_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who has many pipes is given one of a page (pipe(7)); a whole request has room in it all the same."""
+    make = os.pipe2
+
+    def small(flags: int) -> tuple[int, int]:
+        ends = make(flags)
+        fcntl.fcntl(ends[1], fcntl.F_SETPIPE_SZ, 4096)
+        return ends
+
+    monkeypatch.setattr(os, "pipe2", small)
+    end, device = socket.socketpair()
+    loop = Loop(device.fileno())
+    gate = Gate(device.fileno(), loop, ANSWERED)
+    assert fcntl.fcntl(gate.slot, fcntl.F_GETPIPE_SZ) >= FRAME_SIZE
     os.close(gate.slot)
     gate.close()
     loop.close()

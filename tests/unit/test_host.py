@@ -1,6 +1,7 @@
 """The host's files."""
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -98,3 +99,12 @@ def test_huge_pools(roots: tuple[Path, Path]) -> None:
     assert {2 << 20: HugePool(3, 2, 1), 1 << 30: HugePool(1, 0, 0)} == reader.snapshot(
         (HUGE_POOLS,)
     ).huge_pools
+
+
+def test_clock() -> None:
+    """The time since boot in whole microseconds, suspend included (CLOCK_BOOTTIME)."""
+    host = HostReader(Path("/proc"), Path("/sys"))
+    before = time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000
+    now = host.snapshot([]).boottime_usec
+    assert before <= now <= time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000
+    os.close(host.proc_fd)

@@ -354,3 +354,20 @@ def test_lseek_is_about_its_own_file(kernel: Kernel) -> None:
         kernel.read(kernel.open_inode(inode, pid=5), 0, 99)
     kernel.open_inode(inode, pid=5)
     assert [16, 15] == [kernel.get_attributes(inode, 5, handle).size for handle in (None, first)]
+
+
+def test_an_answer_that_nobody_waited_for(kernel: Kernel) -> None:
+    """What an OPEN or OPENDIR has made is undone, where its asker was killed; no other request makes any."""
+    operations = kernel.operations
+    kernel.open("proc/meminfo")
+    operations.take_back()
+    assert 0 == operations.open_files
+    kernel.ask(Opcode.OPENDIR, ROOT_INODE, bytes(8))
+    assert 1 == len(operations._listings)
+    operations.take_back()
+    assert 0 == len(operations._listings)
+    kernel.open("proc/meminfo")
+    kernel.ask(Opcode.OPENDIR, ROOT_INODE, bytes(8))
+    kernel.find("proc")
+    operations.take_back()
+    assert (1, 1) == (operations.open_files, len(operations._listings))

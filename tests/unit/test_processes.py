@@ -1,6 +1,8 @@
 """Real processes: what is held of them, and for how long."""
 
+import errno
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +11,7 @@ import pytest
 
 from pylxcfs.containers.askers import Askers
 from pylxcfs.containers.inits import Inits
-from pylxcfs.containers.processes import PROCESS_GONE, Processes
+from pylxcfs.containers.processes import PROCESS_GONE, HeldProcess, Processes
 from tests.support.namespaces import answering, as_init, entering
 from tests.support.waiting import wait_for
 
@@ -118,6 +120,27 @@ def test_scan_for_init(processes: Processes) -> None:
     with pytest.raises(ProcessLookupError):
         processes.scan_for_init(number)
     assert before == _open_files()
+
+
+@pytest.mark.parametrize(
+    "number,is_an_answer",
+    [(errno.ENOTTY, False), (errno.EINVAL, False), (errno.ESRCH, True), (errno.EMFILE, True)],
+)
+def test_a_kernel_that_does_not_name_the_init(
+    processes: Processes, monkeypatch: pytest.MonkeyPatch, number: int, *, is_an_answer: bool
+) -> None:
+    """Then it is looked for; not where there is none, nor where descriptors are wanted for that too."""
+
+    def refuse(_process: HeldProcess) -> int:
+        raise OSError(number, os.strerror(number))
+
+    with as_init([]) as process, processes.hold(process.pid) as held:
+        monkeypatch.setattr(HeldProcess, "ask_for_init", refuse)
+        if is_an_answer:
+            with pytest.raises(OSError, match=re.escape(os.strerror(number))):
+                processes.find_init(held)
+        else:
+            assert process.pid == processes.find_init(held)
 
 
 class _Renumbered(Processes):

@@ -54,7 +54,10 @@ def test_numbers_outlive_the_server() -> None:
 )
 def test_links(nodes: Mapping[Inode, Node], path: str, links: int) -> None:
     """Two of a directory, but one where it depends on who asks what is in it; one of a file."""
-    assert links == _find(nodes, path).attributes.st_nlink
+    node = _find(nodes, path)
+    assert links == node.attributes.st_nlink
+    # A directory has no size, as in /proc.
+    assert node.is_directory is (node.attributes.st_size == 0)
 
 
 @pytest.mark.parametrize(
