@@ -1,12 +1,13 @@
 """Tasks asked one by one."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from pylxcfs.cgroup.types import ParseError
 from pylxcfs.containers.processes import Processes
-from pylxcfs.containers.procpid import parse_last_cpu, parse_start_ticks
+from pylxcfs.containers.procpid import parse_last_cpu, parse_parent, parse_pids, parse_start_ticks
 from pylxcfs.view.host import HostReader
 
 
@@ -72,13 +73,30 @@ def test_damaged_state(processes: Processes, tmp_path: Path, stat: str) -> None:
         processes.task_state(103)
 
 
-def test_last_cpu() -> None:
-    """It is field 39, whatever the command is called."""
-    fields = " ".join(str(number) for number in range(4, 53))
-    for command in (b"x", b"a) S 1 (b", b")"):
-        assert 39 == parse_last_cpu(b"7 (" + command + b") S " + fields.encode() + b"\n")
-    assert 22 == parse_start_ticks(b"7 (x) S " + fields.encode() + b"\n")
+@pytest.mark.parametrize(
+    "parse,field",
+    [(parse_parent, 4), (parse_start_ticks, 22), (parse_last_cpu, 39)],
+    ids=["parent", "start", "processor"],
+)
+def test_fields_of_stat(parse: Callable[[bytes], int], field: int) -> None:
+    """Each is the field of its number in proc_pid_stat(5), whatever the command is called."""
+    fields = " ".join(str(number) for number in range(4, 53)).encode()
+    for command in (b"x", b"", b"a) S 1 (b", b")", b") R 9 9"):
+        assert field == parse(b"7 (" + command + b") S " + fields + b"\n")
+    for damaged in (b"7", b"", b"7 (x) S", b"7 (x) S x" + b" y" * 50):
+        with pytest.raises(ParseError):
+            parse(damaged)
+
+
+@pytest.mark.parametrize("numbers", [[1], [1, 1], [4194304], [4194304, 2], [9, 4, 1]])
+def test_numbers_that_a_task_can_have(numbers: list[int]) -> None:
+    """From 1 to the kernel's PID_MAX_LIMIT, one for each pid namespace."""
+    line = "\t".join(map(str, numbers))
+    assert numbers == parse_pids(f"Name:\tx\nNSpid:\t{line}\nNSpgid:\t7\n".encode())
+
+
+@pytest.mark.parametrize("numbers", ["0", "1\t0", "4194305", "5\t4194305", "4194305\t5"])
+def test_numbers_that_no_task_has(numbers: str) -> None:
+    """These are no pids."""
     with pytest.raises(ParseError):
-        parse_last_cpu(b"7 (x) S 4 5 6")
-    with pytest.raises(ParseError):
-        parse_last_cpu(b"7")
+        parse_pids(f"NSpid:\t{numbers}\n".encode())
