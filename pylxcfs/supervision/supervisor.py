@@ -230,14 +230,15 @@ class Supervisor:
         """Do what follows from how things stand now (monotonic clock)."""
         if self._spares.has_renewed():
             self._plan("SIGUSR1")
+        if self._current is None or self._current.serves:
+            # Not while somebody begins to serve: readers wait for that.
+            self._spares.advance(now, is_urgent=self._current is None)
+        # After that: code that was long in coming serves at once.
         if self._current is None:
             if now >= self._serve_at and (server := self._spares.take()):
                 self._let_serve(server)
         elif self._planned and self._drained_by is None and self._spares.is_ready:
             self._drain(self._current)
-        if self._current is None or self._current.serves:
-            # Not while somebody begins to serve: readers wait for that.
-            self._spares.advance(now, is_urgent=self._current is None)
         self._check_hope(now)
         self._announcer.tell(
             Situation(

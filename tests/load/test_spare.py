@@ -16,6 +16,7 @@ from typing import Any, Final
 import psutil
 import pytest
 
+from pylxcfs.supervision.crash_loop import HOPELESS_SECONDS
 from tests.support.cgroups import MIB, Limits, cgroup
 from tests.support.container import Container
 from tests.support.daemon import Daemon
@@ -35,6 +36,12 @@ _GROWN_UP_SECONDS: Final = 1.05
 #: Found before a module of the standard library, it breaks every interpreter that starts from then on.
 _BROKEN: Final = "raise SystemExit(7)"
 _TOLD: Final = "ended with status 7"
+#: … it has every interpreter take some seconds.
+_SLOW: Final = f"""
+import os, time
+time.sleep({HOPELESS_SECONDS + 1})
+exec(open(os.path.dirname(os.__file__) + "/argparse.py").read())
+"""
 
 
 @pytest.fixture
@@ -239,6 +246,20 @@ def test_nobody_to_be_had(start_daemon: StartDaemon, make_container: MakeContain
     assert "giving containers the kernel's files back" in daemon.log
     assert 10 <= waited
     container.kill()
+
+
+def test_code_that_loads_slowly(start_daemon: StartDaemon, make_container: MakeContainer, disk: Path) -> None:
+    """Where all have died and code takes longer than any patience to load, it is waited for: it comes."""
+    daemon = start_daemon()
+    container = make_container(Limits(memory=100 * MIB), served=daemon.proc)
+    wait_for("all is in reserve", lambda: _has_reserve(daemon), alive=daemon.running)
+    (disk / "argparse.py").write_text(_SLOW)
+    before = daemon.state
+    for pid in (*before["reserve"][:2], before["server_pid"]):
+        os.kill(pid, signal.SIGKILL)
+    assert 100 * 1024 == meminfo(container.read("meminfo"))["MemTotal"]
+    assert "giving containers" not in daemon.log
+    assert before["server_pid"] != daemon.state["server_pid"]
 
 
 def test_no_server_lives(start_daemon: StartDaemon, make_container: MakeContainer) -> None:
