@@ -121,6 +121,8 @@ def test_nobody_comes(daemons: Node, start: Start) -> None:
         daemons.docker("rm", "--force", old)
         wait_for("the holder ends", lambda: daemons.holders() == [])
         wait_for("nothing is mounted", lambda: mounts_under(daemons.mount_point) == [])
+        # Who leaves unmounts first, and looks for binds then.
+        wait_for("who leaves has ended", lambda: daemons.leaving() == [])
         assert _host_total() == _total(daemons.docker, container)
     # All is well again when the daemon comes back.
     daemons.start()

@@ -18,6 +18,7 @@ from tests.support.mounts import unmount_under
 from tests.support.operator import CTL
 from tests.support.readings import meminfo
 from tests.support.session import Session
+from tests.support.short_paths import short_directory
 
 _IMAGE: Final = "pylxcfs-test-busybox"
 #: Limits that need no right beyond those of the machine; podman's own are higher than many a machine's.
@@ -50,6 +51,7 @@ class Podman:
     """Podman with files of its own, containers in a cgroup of its own, and our programs."""
 
     directory: Path
+    runtime: Path
     parent: str
 
     @property
@@ -67,7 +69,7 @@ class Podman:
                 "--root",
                 self.directory / "root",
                 "--runroot",
-                self.directory / "run",
+                self.runtime / "run",
             ),
             *("--storage-driver", "vfs", "--cgroup-manager", "cgroupfs", "--events-backend", "none"),
             *argv,
@@ -91,8 +93,8 @@ class Podman:
 def podman(machine: Session, daemon: Daemon, new_directory: Callable[[str], Path]) -> Iterator[Podman]:
     """Make podman ready."""
     directory = new_directory("podman")
-    with cgroup(f"{machine.token}-podman") as group:
-        made = Podman(directory, f"/{group.name}")
+    with cgroup(f"{machine.token}-podman") as group, short_directory() as runtime:
+        made = Podman(directory, runtime, f"/{group.name}")
         install_programs(made.libexec, Options(str(daemon.mount_point)))
         made("import", busybox_image(directory), _IMAGE)
         yield made

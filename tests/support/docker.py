@@ -15,6 +15,7 @@ from tests.support.container import CPU_TREE, FILES, pass_command
 from tests.support.invariants import PASS, check_alone
 from tests.support.mounts import mounts_under, unmount_under
 from tests.support.readings import named_texts
+from tests.support.short_paths import short_directory
 from tests.support.waiting import wait_for
 
 DEBIAN: Final = "pylxcfs-test-debian"
@@ -134,30 +135,31 @@ def binds(served: Path) -> list[str]:
 @contextmanager
 def dockerd(directory: Path, parent: str, *options: str | Path) -> Iterator[Docker]:
     """Run a docker daemon whose files are in `directory` and whose containers are in cgroup `parent`."""
-    log = directory / "log"
-    socket = directory / "socket"
-    command: list[str | Path] = [
-        *("dockerd", "--host", f"unix://{socket}", "--pidfile", directory / "pid"),
-        *("--data-root", directory / "data", "--exec-root", directory / "exec"),
-        *("--cgroup-parent", parent),
-        *_DAEMON_OPTIONS,
-        *options,
-    ]
-    with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output)
-    client = Docker(socket)
-    try:
-        wait_for("dockerd answers", client.ready, alive=lambda: process.poll() is None)
-        yield client
-        for container in client("ps", "--all", "--quiet").split():
-            client("rm", "--force", container)
-    except AssertionError as error:
-        error.add_note(log.read_text())
-        raise
-    finally:
-        process.terminate()
-        process.wait()
-        unmount_under(directory)
+    with short_directory() as runtime:
+        log = directory / "log"
+        socket = runtime / "socket"
+        command: list[str | Path] = [
+            *("dockerd", "--host", f"unix://{socket}", "--pidfile", runtime / "pid"),
+            *("--data-root", directory / "data", "--exec-root", runtime / "exec"),
+            *("--cgroup-parent", parent),
+            *_DAEMON_OPTIONS,
+            *options,
+        ]
+        with log.open("wb") as output:
+            process = subprocess.Popen(command, stdout=output, stderr=output)
+        client = Docker(socket)
+        try:
+            wait_for("dockerd answers", client.ready, alive=lambda: process.poll() is None)
+            yield client
+            for container in client("ps", "--all", "--quiet").split():
+                client("rm", "--force", container)
+        except AssertionError as error:
+            error.add_note(log.read_text())
+            raise
+        finally:
+            process.terminate()
+            process.wait()
+            unmount_under(directory)
 
 
 @contextmanager

@@ -76,10 +76,17 @@ class Node:
 
     def holders(self) -> list[psutil.Process]:
         """Return the holders of this node's mount."""
+        return self._processes("pylxcfs.supervision.holder")
+
+    def leaving(self) -> list[psutil.Process]:
+        """Return who was started by a holder, to give containers the kernel's files and end."""
+        return self._processes("--leave")
+
+    def _processes(self, word: str) -> list[psutil.Process]:
         found = []
         for process in psutil.process_iter(["cmdline"]):
             words = process.info["cmdline"] or []
-            if "pylxcfs.supervision.holder" in words and f"fsname={self.name}" in words:
+            if word in words and f"fsname={self.name}" in words:
                 found.append(process)
         return found
 

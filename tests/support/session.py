@@ -12,6 +12,11 @@ from tests.support.mounts import mounts
 _VARIABLE: Final = "PYLXCFS_TEST_SESSION"
 
 
+def token() -> str:
+    """Return what the run of the tests that we are in is marked with."""
+    return os.environ.get(_VARIABLE, "pylxcfs-test")
+
+
 class Session:
     """One run of the tests: a token that processes inherit, in the name of every cgroup and directory."""
 
