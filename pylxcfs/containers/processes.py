@@ -14,8 +14,10 @@ import psutil
 from pylxcfs.cgroup.membership import parse_membership
 from pylxcfs.cgroup.types import CgroupPaths, ParseError
 from pylxcfs.containers.procpid import (
+    PF_IO_WORKER,
     is_linux32,
     parse_boottime_offset,
+    parse_flags,
     parse_last_cpu,
     parse_parent,
     parse_pids,
@@ -94,6 +96,10 @@ class Processes:
     def last_cpu(self, task: int) -> int:
         """Return the processor that a task runs on, or last ran on; raises ParseError besides."""
         return parse_last_cpu(self._task_stat(task))
+
+    def is_io_worker(self, task: int) -> bool:
+        """Tell whether a task is a thread that the kernel made for io_uring; raises ParseError besides."""
+        return bool(parse_flags(self._task_stat(task)) & PF_IO_WORKER)
 
     def find_inner_pid(self, tasks: Iterable[int], init_pid: int) -> int:
         """Return the first number that one of `tasks` has in the pid namespace of `init_pid`; else 1."""

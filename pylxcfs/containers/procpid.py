@@ -13,11 +13,14 @@ from pylxcfs.linux.personality import PER_LINUX32, PER_MASK
 _STARTTIME: Final = 22 - 3
 
 _NSPID: Final = b"NSpid:"
-#: Field 39, counted from the first after the command's ")", the state.
+#: Fields 9 and 39, counted from the first after the command's ")", the state.
+_FLAGS: Final = 9 - 3
 _PROCESSOR: Final = 39 - 3
 _BOOTTIME: Final = ([b"boottime"], [b"7"])
 #: PID_MAX_LIMIT, include/linux/threads.h.
 _PID_MAX: Final = 1 << 22
+#: Since Linux 5.12 a thread of the process that has submitted the request; before, one of the kernel's own.
+PF_IO_WORKER: Final = 0x10
 
 
 def parse_state(stat: bytes) -> str:
@@ -27,6 +30,14 @@ def parse_state(stat: bytes) -> str:
     if not parenthesis or not fields:
         raise ParseError("/proc/PID/stat", stat)
     return chr(fields[0])
+
+
+def parse_flags(stat: bytes) -> int:
+    """Return a task's flags (PF_*, include/linux/sched.h), from /proc/PID/stat; raises ParseError."""
+    try:
+        return int(stat[stat.rindex(b")") + 1 :].split()[_FLAGS])
+    except (ValueError, IndexError) as error:
+        raise ParseError("/proc/PID/stat", stat) from error
 
 
 def parse_last_cpu(stat: bytes) -> int:

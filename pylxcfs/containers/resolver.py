@@ -102,6 +102,13 @@ class Resolver:
         except (OSError, ParseError):
             return False
 
+    def is_io_worker(self, pid: int) -> bool:
+        """Tell whether a reader is a thread that the kernel has made for io_uring; not if gone."""
+        try:
+            return self._processes.is_io_worker(pid)
+        except (OSError, ParseError):
+            return False
+
     def boottime_offset(self, pid: int) -> int:
         """Return how far a reader's CLOCK_BOOTTIME is ahead of ours, microseconds; 0 if it cannot be told."""
         try:

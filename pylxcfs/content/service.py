@@ -162,6 +162,10 @@ class ContentService:
         while self._cache and next(iter(self._cache.values()))[0] <= now:
             self._cache.popitem(last=False)
 
+    def is_io_worker(self, pid: int) -> bool:
+        """Tell whether a reader is a thread that the kernel has made for io_uring."""
+        return self._resolver.is_io_worker(pid)
+
     def is_hosts(self, file: VirtualFile, container: Container) -> bool:
         """Tell whether a process of the host has no cgroup of its own for `file`, so that it is shown its."""
         return container.in_host_pid_namespace and self._is_at_root(file, container)

@@ -37,6 +37,7 @@ from pylxcfs.fuse.handles import FixedFile, Handles, Listing, OpenFile, OpenHost
 from pylxcfs.fuse.node import Inode, Node
 from pylxcfs.fuse.partial_reads import Handle, Passes
 from pylxcfs.fuse.permissions import Owner, is_allowed, wanted_by
+from pylxcfs.fuse.read_positions import ReadPositions
 from pylxcfs.fuse.told_lengths import ToldLengths, Whose
 from pylxcfs.fuse.tree import Tree
 from pylxcfs.fuse.triggers import NO_EVENTS, TriggerError, Triggers
@@ -163,6 +164,7 @@ class Operations(pyfuse3.Operations):
         self._files: Handles[Readable] = Handles(first)
         self._listings: Handles[Listing] = Handles(first)
         self._lengths = ToldLengths()
+        self._positions = ReadPositions()
         #: The file, and the thread, whose request for its length servers have died of.
         self._deadly: tuple[int, int] | None = None
         self._last_opened = Handle(0)
@@ -265,7 +267,10 @@ class Operations(pyfuse3.Operations):
         """Return a part of the file."""
         handle = Handle(fh)
         opened = self._files.get(handle) or self._go_on(handle, off)
-        content = opened.read(off, size, self._asker.header.pid)
+        pid = self._asker.header.pid
+        place = self._positions.place(handle, off, pid, self._content.is_io_worker)
+        content = opened.read(place, size, pid)
+        self._positions.note(handle, off, place, len(content))
         if opened.unkept is not None:
             self._passes.keep(handle, opened.unkept, _owner_of(opened))
         return content
@@ -298,6 +303,7 @@ class Operations(pyfuse3.Operations):
         if not isinstance(self._files.get(handle), OpenFile):
             self._deadly = None
         self._files.remove(handle)
+        self._positions.closed(handle)
         self._lengths.closed(handle)
         self._passes.drop(handle)
         if self._triggers is not None:

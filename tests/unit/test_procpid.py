@@ -7,7 +7,13 @@ import pytest
 
 from pylxcfs.cgroup.types import ParseError
 from pylxcfs.containers.processes import Processes
-from pylxcfs.containers.procpid import parse_last_cpu, parse_parent, parse_pids, parse_start_ticks
+from pylxcfs.containers.procpid import (
+    parse_flags,
+    parse_last_cpu,
+    parse_parent,
+    parse_pids,
+    parse_start_ticks,
+)
 from pylxcfs.view.host import HostReader
 
 
@@ -75,8 +81,8 @@ def test_damaged_state(processes: Processes, tmp_path: Path, stat: str) -> None:
 
 @pytest.mark.parametrize(
     "parse,field",
-    [(parse_parent, 4), (parse_start_ticks, 22), (parse_last_cpu, 39)],
-    ids=["parent", "start", "processor"],
+    [(parse_parent, 4), (parse_flags, 9), (parse_start_ticks, 22), (parse_last_cpu, 39)],
+    ids=["parent", "flags", "start", "processor"],
 )
 def test_fields_of_stat(parse: Callable[[bytes], int], field: int) -> None:
     """Each is the field of its number in proc_pid_stat(5), whatever the command is called."""
