@@ -16,7 +16,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN_PACKAGES := python3-venv gcc libc6-dev python3-dev pkg-config libfuse3-dev
 TEST_PACKAGES := $(RUN_PACKAGES) ca-certificates docker.io podman crun lxc uidmap busybox-static debootstrap lxcfs htop procps util-linux strace user-mode-linux \
-    qemu-system-x86 virtiofsd kmod tmux nodejs default-jre-headless systemd
+    qemu-system-x86 virtiofsd kmod tmux nodejs default-jre-headless systemd cpio rsync toybox
 
 # Tests start the daemon hundreds of times; it need not be compiled each time.
 unexport PYTHONDONTWRITEBYTECODE

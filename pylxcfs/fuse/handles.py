@@ -1,9 +1,10 @@
 """Open files and directories: what their reader was shown, kept so that one pass sees one state."""
 
 import errno
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from itertools import count
-from typing import Generic, Protocol, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 from pyfuse3 import EntryAttributes
 
@@ -16,6 +17,14 @@ from pylxcfs.procfiles.table import VirtualFile
 
 T = TypeVar("T")
 
+#: Who reads from the start again later than that has gone back there.
+_AT_ONCE_SECONDS: Final = 1
+
+#: Tells the thread whose request is being answered.
+Asker = Callable[[], int]
+#: A file, the container that sees it, and whether it sees the host.
+Whose = tuple[int, Container | None, bool]
+
 #: The names in a directory, and what the kernel is told about each.
 Listing = Sequence[tuple[bytes, EntryAttributes]]
 
@@ -27,8 +36,8 @@ class Readable(Protocol):
     def unkept(self) -> bytes | None:
         """Content that a server after us would need to go on with this pass, if it has not been told yet."""
 
-    def read(self, offset: int, size: int, pid: int) -> bytes:
-        """Return a slice to `pid`; a read from the start begins a new pass with new content, as in /proc."""
+    def read(self, offset: int, size: int, asker: Asker) -> bytes:
+        """Return a slice; a read from the start begins a new pass with new content, as in /proc."""
 
 
 class FixedFile:
@@ -41,9 +50,9 @@ class FixedFile:
         self._content = content
         self.unkept: bytes | None = None
 
-    def read(self, offset: int, size: int, pid: int) -> bytes:
+    def read(self, offset: int, size: int, asker: Asker) -> bytes:
         """Return a slice."""
-        del pid
+        del asker
         self.unkept = self._content if offset == 0 and size < len(self._content) else None
         return self._content[offset : offset + size]
 
@@ -57,30 +66,39 @@ class OpenFile:
         "_is_kept",
         "_is_under_way",
         "_promised",
+        "_reached",
+        "_reached_at",
         "_service",
         "container",
         "file",
+        "pid",
         "unkept",
+        "whose",
     )
 
     def __init__(
         self,
         service: ContentService,
         file: VirtualFile,
-        container: Container | None,
+        whose: Whose,
+        pid: int,
         promised: bytes | None = None,
     ) -> None:
-        """Show `container` the file, at its first read as much of it as `promised` has, if that is given."""
+        """Show the file, which thread `pid` has opened; at its first read as much as `promised`, if given."""
         self._service = service
         self.file = file
-        #: Who opened it.
-        self.container = container
+        self.whose = whose
+        self.container = whose[1]
+        self.pid = pid
         self._promised = promised
         self._content: bytes | None = None
         #: Whether the start of that content was read; who reads backwards comes to it last.
         self._has_begun_at_0 = False
         #: Whether the last read has left something to be read.
         self._is_under_way = False
+        #: Where the last read has ended, if that was one from the start and gave anything; and when.
+        self._reached = 0
+        self._reached_at = 0.0
         self.unkept: bytes | None = None
         self._is_kept = False
 
@@ -90,12 +108,12 @@ class OpenFile:
         self._has_begun_at_0 = True
         self._is_under_way = self._is_kept = bool(begun)
 
-    def promise(self, pid: int) -> bytes:
+    def promise(self, asker: Asker) -> bytes:
         """Return what the reads of the present pass give, or as much as the next one will have."""
         if self._is_under_way and self._content is not None:
             return self._content
         if self._promised is None:
-            self._promised = self._render(pid)
+            self._promised = self._render(asker)
         return self._promised
 
     def promise_others(self, content: bytes) -> None:
@@ -103,34 +121,60 @@ class OpenFile:
         if self._content is None and self._promised is None:
             self._promised = content
 
-    def read(self, offset: int, size: int, pid: int) -> bytes:
-        """Return a slice to `pid`; a read from the start begins a new pass with new content, as in /proc.
+    def read(self, offset: int, size: int, asker: Asker) -> bytes:
+        """Return a slice; a read from the start begins a new pass with new content, as in /proc.
 
         The new content is rendered now, and is what was promised only if it would have another length.
         """
-        content, begins = self._content, False
-        if content is None or (offset == 0 and self._has_begun_at_0):
-            content, begins = self._next(pid), True
-        self._content = content
-        self._has_begun_at_0 = offset == 0 or (self._has_begun_at_0 and not begins)
+        content = self._content
+        if content is None or not offset:
+            return self._read_anew(content, offset, size, asker)
+        # Most reads but the first come here.
+        self.unkept = None
+        self._reached = 0
         end = offset + size
         self._is_under_way = end < len(content)
-        self.unkept = None
-        if begins and (self._is_under_way or offset):
-            self.unkept = content
-        elif begins and self._is_kept:
-            # It was given the whole at once. There is nothing to go on with.
-            self.unkept = b""
-        if self.unkept is not None:
-            self._is_kept = bool(self.unkept)
         return content[offset:end]
 
-    def _next(self, pid: int) -> bytes:
-        promised, fresh = self._promised, self._render(pid)
+    def _read_anew(self, content: bytes | None, offset: int, size: int, asker: Asker) -> bytes:
+        place, begins = offset, False
+        if self._reached and self._leaves_position_to_kernel(asker):
+            place = self._reached
+        elif content is None or self._has_begun_at_0:
+            self._content, begins = self._next(asker), True
+            self._has_begun_at_0 = not offset
+        else:
+            self._has_begun_at_0 = True
+        content = self._content or b""
+        end = place + size
+        self._is_under_way = end < len(content)
+        self.unkept = None
+        if begins and (self._is_under_way or place):
+            self.unkept, self._is_kept = content, True
+        elif begins and self._is_kept:
+            # It was given the whole at once. There is nothing to go on with.
+            self.unkept, self._is_kept = b"", False
+        part = content[place:end]
+        if not offset:
+            self._reached, self._reached_at = place + len(part) if part else 0, time.monotonic()
+        return part
+
+    def _leaves_position_to_kernel(self, asker: Asker) -> bool:
+        """Tell whether it is io_uring that reads from the start again, at an offset of -1.
+
+        The kernel does not advance the position then: fuse_direct_IO() in fs/fuse/file.c works on a copy. So
+        each of these reads comes from the start, and would never end. A read that io_uring makes in the
+        process itself (without SQPOLL) cannot be told from pread(2) at 0.
+        """
+        is_at_once = time.monotonic() - self._reached_at < _AT_ONCE_SECONDS
+        return is_at_once and self._service.is_io_worker(asker())
+
+    def _next(self, asker: Asker) -> bytes:
+        promised, fresh = self._promised, self._render(asker)
         self._promised = None
         return fresh if promised is None or len(promised) == len(fresh) else promised
 
-    def _render(self, pid: int) -> bytes:
+    def _render(self, asker: Asker) -> bytes:
         try:
             return self._service.read(self.file, self.container)
         except CgroupGone:
@@ -138,7 +182,7 @@ class OpenFile:
             last = self._content if self._promised is None else self._promised
             if last is not None:
                 return last
-        self.container, content = self._service.open(self.file, pid)
+        self.container, content = self._service.open(self.file, asker())
         return content
 
 
@@ -157,9 +201,9 @@ class OpenHostFile:
         self._fresh = True
         self._read_host()
 
-    def read(self, offset: int, size: int, pid: int) -> bytes:
+    def read(self, offset: int, size: int, asker: Asker) -> bytes:
         """Return a slice; a read from the start reads the host's file again. Raises HostTreeError."""
-        del pid
+        del asker
         if offset == 0 and not self._fresh:
             try:
                 self._read_host()
@@ -206,6 +250,6 @@ class Handles(Generic[T]):
         """Go on with what an earlier server has numbered."""
         self._open[handle] = opened
 
-    def remove(self, handle: Handle) -> bool:
-        """Forget what was closed; False if it was opened at an earlier server."""
-        return self._open.pop(handle, None) is not None
+    def remove(self, handle: Handle) -> T | None:
+        """Forget and return what was closed; None if it was opened, and never used here."""
+        return self._open.pop(handle, None)

@@ -29,16 +29,14 @@ from pyfuse3 import (
 )
 
 from pylxcfs.cgroup.types import CpuSet
-from pylxcfs.containers.container import Container
 from pylxcfs.content.service import ContentService
 from pylxcfs.fuse.counts import RequestCounts
 from pylxcfs.fuse.frames import Header, Opcode
-from pylxcfs.fuse.handles import FixedFile, Handles, Listing, OpenFile, OpenHostFile, Readable
+from pylxcfs.fuse.handles import FixedFile, Handles, Listing, OpenFile, OpenHostFile, Readable, Whose
 from pylxcfs.fuse.node import Inode, Node
 from pylxcfs.fuse.partial_reads import Handle, Passes
 from pylxcfs.fuse.permissions import Owner, is_allowed, wanted_by
-from pylxcfs.fuse.read_positions import ReadPositions
-from pylxcfs.fuse.told_lengths import ToldLengths, Whose
+from pylxcfs.fuse.told_lengths import ToldLengths
 from pylxcfs.fuse.tree import Tree
 from pylxcfs.fuse.triggers import NO_EVENTS, TriggerError, Triggers
 from pylxcfs.linux.hosttree import HostTreeError
@@ -49,6 +47,10 @@ _log = logging.getLogger(__name__)
 _ERRNO_END: Final = 512
 _BLOCK: Final = 4096
 _NAME_MAX: Final = 255
+_ALL_READ: Final = 0o444
+#: Who asks for a length reads by then; later its number may be another thread's.
+_DEADLY_SECONDS: Final = 60
+_OTHER_THAN_READING: Final = os.O_ACCMODE | os.O_TRUNC
 #: stat(2) counts blocks of this size.
 _SECTOR: Final = 512
 
@@ -164,10 +166,11 @@ class Operations(pyfuse3.Operations):
         self._files: Handles[Readable] = Handles(first)
         self._listings: Handles[Listing] = Handles(first)
         self._lengths = ToldLengths()
-        self._positions = ReadPositions()
-        #: The file, and the thread, whose request for its length servers have died of.
-        self._deadly: tuple[int, int] | None = None
+        #: Whose request for which length servers have died of (file, thread), and until when that counts.
+        self._deadly: tuple[int, int, float] | None = None
         self._last_opened = Handle(0)
+        #: The answer to each OPEN, but for the handle: to make one takes longer.
+        self._opened = FileInfo(direct_io=True, keep_cache=False)
 
     @property
     def open_files(self) -> int:
@@ -178,8 +181,7 @@ class Operations(pyfuse3.Operations):
         """Undo the last answer, which nobody has waited for."""
         opcode = self._asker.header.opcode
         if opcode == Opcode.OPEN:
-            self._files.remove(self._last_opened)
-            self._lengths.closed(self._last_opened)
+            self._close(self._last_opened)
         elif opcode == Opcode.OPENDIR:
             self._listings.remove(self._last_opened)
 
@@ -252,25 +254,26 @@ class Operations(pyfuse3.Operations):
         """Find out who asks; whoever reads may be another process, and the asker gone."""
         node = self._node(inode)
         self._refuse_hidden(node, ctx.pid)
-        if node.in_sysfs and flags & os.O_ACCMODE != os.O_RDONLY:
+        is_writing = flags & _OTHER_THAN_READING
+        if is_writing and node.in_sysfs:
             raise FUSEError(errno.EACCES)
-        if not self._allows(node, ctx, wanted_by(flags)):
+        if (is_writing or node.attributes.st_mode & _ALL_READ != _ALL_READ) and not self._allows(
+            node, ctx, wanted_by(flags)
+        ):
             raise FUSEError(errno.EACCES)
         opened = self._open_for(node, ctx.pid)
         self._last_opened = handle = self._files.add(opened)
         if isinstance(opened, OpenFile):
-            self._lengths.opened(self._whose(node, opened.container), ctx.pid, handle, opened)
-        return FileInfo(fh=handle, direct_io=True, keep_cache=False)
+            self._lengths.opened(opened)
+        self._opened.fh = handle
+        return self._opened
 
     @_answering
     def read(self, fh: int, off: int, size: int) -> bytes:
         """Return a part of the file."""
         handle = Handle(fh)
         opened = self._files.get(handle) or self._go_on(handle, off)
-        pid = self._asker.header.pid
-        place = self._positions.place(handle, off, pid, self._content.is_io_worker)
-        content = opened.read(place, size, pid)
-        self._positions.note(handle, off, place, len(content))
+        content = opened.read(off, size, self._asking)
         if opened.unkept is not None:
             self._passes.keep(handle, opened.unkept, _owner_of(opened))
         return content
@@ -300,11 +303,7 @@ class Operations(pyfuse3.Operations):
     def release(self, fh: int) -> None:
         """Close a file."""
         handle = Handle(fh)
-        if not isinstance(self._files.get(handle), OpenFile):
-            self._deadly = None
-        self._files.remove(handle)
-        self._positions.closed(handle)
-        self._lengths.closed(handle)
+        self._close(handle)
         self._passes.drop(handle)
         if self._triggers is not None:
             self._triggers.remove(handle)
@@ -428,12 +427,11 @@ class Operations(pyfuse3.Operations):
     def _open_for(self, node: Node, pid: int) -> Readable:
         """Open a file as `pid` is to see it."""
         if node.file is not None:
-            if self._gives_up(node, pid):
+            if (self._asker.is_doubted or self._deadly) and self._gives_up(node, pid):
                 return FixedFile(self._content.give_up(node.file))
             file = self._content.file_for(node.file, pid)
-            container = self._content.who(pid)
-            promised = self._lengths.promised(self._whose(node, container), pid)
-            return OpenFile(self._content, file, container, promised)
+            whose = self._whose(node, pid)
+            return OpenFile(self._content, file, whose, pid, self._lengths.promised(whose, pid))
         if node.host_path is None or node.is_directory:
             raise FUSEError(errno.EISDIR)
         return OpenHostFile(self._tree.cpu_tree, node.host_path)
@@ -447,7 +445,7 @@ class Operations(pyfuse3.Operations):
             # Of whom nothing is kept has had everything, and asks whether there is more.
             opened.go_on(self._passes.take(handle, _owner_of(opened)) or b"")
         if isinstance(opened, OpenFile):
-            self._lengths.opened(self._whose(node, opened.container), header.pid, handle, opened)
+            self._lengths.opened(opened)
         self._files.adopt(handle, opened)
         return opened
 
@@ -455,26 +453,39 @@ class Operations(pyfuse3.Operations):
         """Return how long a file is for `pid`: what it has open, or would."""
         if self._gives_up(node, pid):
             # Its next request would be for the content, and the end of more servers.
-            self._deadly = (node.attributes.st_ino, pid)
+            self._deadly = (node.attributes.st_ino, pid, time.monotonic() + _DEADLY_SECONDS)
             return len(self._content.give_up(file))
-        whose = self._whose(node, self._content.who(pid))
+        whose = self._whose(node, pid)
         asked = self._asker.asked_handle
         opened = self._lengths.opened_by(whose, pid) if asked is None else self._files.get(Handle(asked))
         if isinstance(opened, OpenFile):
-            content = opened.promise(pid)
+            content = opened.promise(self._asking)
         else:
             _, content = self._content.open(self._content.file_for(file, pid), pid)
-            others = self._lengths.opened_by(whose)
+            others = self._lengths.latest(whose)
             if others is not None:
                 others.promise_others(content)
         self._lengths.note(whose, pid, content, self._content.lifetime_seconds)
         return len(content)
 
-    def _gives_up(self, node: Node, pid: int) -> bool:
-        return self._asker.is_doubted or self._deadly == (node.attributes.st_ino, pid)
+    def _asking(self) -> int:
+        return self._asker.header.pid
 
-    def _whose(self, node: Node, container: Container | None) -> Whose:
-        return node.attributes.st_ino, container, self._content.shows_host
+    def _close(self, handle: Handle) -> None:
+        opened = self._files.remove(handle)
+        if isinstance(opened, OpenFile):
+            self._lengths.closed(opened)
+        elif isinstance(opened, FixedFile):
+            self._deadly = None
+
+    def _gives_up(self, node: Node, pid: int) -> bool:
+        if self._asker.is_doubted:
+            return True
+        inode, thread, until = self._deadly or (0, 0, 0)
+        return (inode, thread) == (node.attributes.st_ino, pid) and time.monotonic() < until
+
+    def _whose(self, node: Node, pid: int) -> Whose:
+        return node.attributes.st_ino, self._content.who(pid), self._content.shows_host
 
     @staticmethod
     def _allows(node: Node, ctx: RequestContext, wanted: int) -> bool:
@@ -501,7 +512,9 @@ class Operations(pyfuse3.Operations):
         return [(name, child.attributes) for name, child in children]
 
     def _refuse_hidden(self, node: Node, pid: int) -> None:
-        """Answer ENOENT for the directory of a CPU or NUMA node that the asker does not see."""
+        """Answer ENOENT for what is in the directory of a CPU or NUMA node that the asker does not see."""
+        if node.cpu is None is node.numa:
+            return
         for number_of, visible_to in _HIDEABLE:
             number = number_of(node)
             if number is not None:

@@ -9,12 +9,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
-from pylxcfs.containers.container import Container
-from pylxcfs.fuse.handles import OpenFile
-from pylxcfs.fuse.partial_reads import Handle
+from pylxcfs.fuse.handles import OpenFile, Whose
 
-#: A file, the container that sees it, and whether it sees the host.
-Whose = tuple[int, Container | None, bool]
 _ANYBODY: Final = 0
 #: Askers that are remembered; more than that within the cache's lifetime are told what may have changed.
 _MOST: Final = 1024
@@ -27,9 +23,9 @@ class ToldLengths:
         """Begin with nothing told and nothing open."""
         self._now = now
         self._told: OrderedDict[tuple[Whose, int], tuple[float, bytes]] = OrderedDict()
-        #: The latest last. Not a dict, which takes long to find its last entry when many were removed there.
-        self._open: dict[tuple[Whose, int], OrderedDict[Handle, OpenFile]] = {}
-        self._keys: dict[Handle, tuple[Whose, int]] = {}
+        #: By the thread that has opened them, and the file.
+        self._own: dict[tuple[int, int], OpenFile] = {}
+        self._latest: dict[Whose, OpenFile] = {}
 
     def note(self, whose: Whose, pid: int, content: bytes, lifetime_seconds: float) -> None:
         """Remember for a time, which is always the same, what thread `pid` was told the length of."""
@@ -50,25 +46,23 @@ class ToldLengths:
         candidates = (self._told.get((whose, asker)) for asker in (pid, _ANYBODY))
         return next((content for until, content in filter(None, candidates) if now < until), None)
 
-    def opened(self, whose: Whose, pid: int, handle: Handle, file: OpenFile) -> None:
-        """Take note of what thread `pid` has opened."""
-        self._keys[handle] = whose, pid
-        for asker in {pid, _ANYBODY}:
-            self._open.setdefault((whose, asker), OrderedDict())[handle] = file
+    def opened(self, file: OpenFile) -> None:
+        """Take note of what a thread has opened."""
+        self._own[file.pid, file.whose[0]] = self._latest[file.whose] = file
 
-    def closed(self, handle: Handle) -> None:
+    def closed(self, file: OpenFile) -> None:
         """Forget an open file."""
-        known = self._keys.pop(handle, None)
-        if known is None:
-            return
-        whose, pid = known
-        for asker in {pid, _ANYBODY}:
-            others = self._open[whose, asker]
-            del others[handle]
-            if not others:
-                del self._open[whose, asker]
+        own, whose = (file.pid, file.whose[0]), file.whose
+        if self._own.get(own) is file:
+            del self._own[own]
+        if self._latest.get(whose) is file:
+            del self._latest[whose]
 
-    def opened_by(self, whose: Whose, pid: int = _ANYBODY) -> OpenFile | None:
-        """Return what thread `pid`, or anybody in the container, has opened last."""
-        own = self._open.get((whose, pid))
-        return None if own is None else own[next(reversed(own))]
+    def opened_by(self, whose: Whose, pid: int) -> OpenFile | None:
+        """Return what thread `pid` has opened last of a file, if it is still open."""
+        own = self._own.get((pid, whose[0]))
+        return own if own is not None and own.whose == whose else None
+
+    def latest(self, whose: Whose) -> OpenFile | None:
+        """Return what was opened last of a file in a container, if it is still open."""
+        return self._latest.get(whose)

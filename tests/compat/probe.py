@@ -138,9 +138,20 @@ def _last_pid() -> int:
     return max(tasks)
 
 
-def _attributes(path: str) -> dict[str, int | str]:
+def _size(path: str) -> int | str:
+    """Return what stat(2) says; of a file "exact" where that is the length of what is read."""
+    if os.path.isdir(path):
+        return os.stat(path).st_size
+    fd = os.open(path, os.O_RDONLY)
+    size = os.fstat(fd).st_size
+    is_exact = size == len(os.read(fd, 1 << 20))
+    os.close(fd)
+    return "exact" if is_exact else size
+
+
+def _attributes(path: str, size: int | str) -> dict[str, int | str]:
     """Return what stat(2) and open(2) say of a file."""
-    attributes: dict[str, int | str] = {"size": os.stat(path).st_size, "mode": f"{os.stat(path).st_mode:o}"}
+    attributes: dict[str, int | str] = {"size": size, "mode": f"{os.stat(path).st_mode:o}"}
     if not os.path.isdir(path):
         try:
             os.close(os.open(path, os.O_WRONLY))
@@ -171,7 +182,7 @@ def observe(trees: dict[str, str], files: list[str], kernel: dict[str, dict[str,
             "theirs": [before[2], after[0]],
             "host": [before[1], after[1]],
             "kernel": [before[0], after[2]],
-            "attributes": [_attributes(ours), _attributes(theirs)],
+            "attributes": [_attributes(ours, _size(ours)), _attributes(theirs, os.stat(theirs).st_size)],
         }
     return seen
 

@@ -442,8 +442,10 @@ def _disk(sight: Sight) -> bool:
     return same(sight.ours, first, last)
 
 
-def _fixed_size(sight: Sight) -> bool:
-    return sight.number() == 4096
+def _exact_size(sight: Sight) -> bool:
+    if sight.shown.file.startswith(CPU_DIRECTORY):
+        return sight.ours[""] in {"exact", 4096}
+    return sight.ours[""] == "exact"
 
 
 def _refused(sight: Sight) -> bool:
@@ -908,10 +910,11 @@ ROWS: Final = (
         ("size",),
         BOTH,
         _length_of_host,
-        _fixed_size,
+        _exact_size,
         "the length of the host's file",
-        "4096",
-        "As in sysfs. The host's file may be shorter than the container's.",
+        "the exact length",
+        "Of what the asker reads; of the host's own files in the CPU tree 4096, as in sysfs. "
+        "The host's file may be shorter than the container's.",
     ),
     Row(
         f"{CPU_DIRECTORY}/*",

@@ -1,7 +1,9 @@
 """The NUMA nodes of a container: a machine that seems to have two of them, and this one."""
 
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Final
 
 import pytest
 
@@ -140,3 +142,36 @@ def test_this_machine(daemon: Daemon, make_container: Callable[..., Container]) 
     (line,) = [line for line in told.splitlines() if line.startswith("NUMA node0")]
     assert "1" == line.split()[-1]
     assert container.run("cat", f"/{NODES}/node0/meminfo").startswith("Node 0 MemTotal:")
+
+
+#: Tries what tells of a file and of its directory; prints the errnos.
+_LOOK: Final = """
+import errno, os, sys
+def may(path):
+    if not os.access(path, os.F_OK):
+        raise FileNotFoundError(errno.ENOENT, path)
+file = sys.argv[1]
+looks = [(look, file) for look in (os.stat, may, lambda path: os.open(path, os.O_RDONLY))]
+looks += [(look, os.path.dirname(file)) for look in (os.stat, may, os.listdir, os.chdir)]
+for look, path in looks:
+    try:
+        look(path)
+        print("found")
+    except OSError as error:
+        print(errno.errorcode[error.errno])
+"""
+
+
+def test_below_what_is_hidden(
+    two_nodes: Callable[[], Daemon], make_container: Callable[..., Container]
+) -> None:
+    """Nothing tells of what is below, though another container's look-ups left the names in the kernel."""
+    daemon = two_nodes()
+    first = make_container(Limits(cpus="0"), served=daemon.proc)
+    both = make_container(Limits(cpus="0-1"), served=daemon.proc)
+    for path in (f"{NODES}/node1/cpulist", f"{CPU_TREE}/cpu1/topology/core_id"):
+        full = f"{daemon.mount_point}/{path}"
+        assert both.run("cat", full)
+        for _ in range(2):
+            seen = [set(each.run(sys.executable, "-ISc", _LOOK, full).split()) for each in (first, both)]
+            assert [{"ENOENT"}, {"found"}] == seen

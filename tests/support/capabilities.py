@@ -44,6 +44,7 @@ _TWO_LAYERS: Final = ("root", "namespaces", "cgroups")
 #: Program -> the Debian package that has it.
 PROGRAMS: Final = {
     "busybox": "busybox-static",
+    "cpio": "cpio",
     "crun": "crun",
     "dockerd": "docker.io",
     "htop": "htop",
@@ -53,9 +54,11 @@ PROGRAMS: Final = {
     "newuidmap": "uidmap",
     "node": "nodejs",
     "podman": "podman",
+    "rsync": "rsync",
     "runc": "runc",
     "tmux": "tmux",
     "top": "procps",
+    "toybox": "toybox",
 }
 
 _OTHERS: Final = (

@@ -334,7 +334,7 @@ def test_lengths(kernel: Kernel) -> None:
     kernel.release(first)
     assert 0 == kernel.operations.open_files
     lengths = kernel.operations._lengths
-    assert ({}, {}) == (lengths._open, lengths._keys)
+    assert ({}, {}) == (lengths._own, lengths._latest)
 
 
 def test_what_was_told_is_read(kernel: Kernel) -> None:

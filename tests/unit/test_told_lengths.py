@@ -2,11 +2,20 @@
 
 from typing import Any
 
-from pylxcfs.fuse.partial_reads import Handle
-from pylxcfs.fuse.told_lengths import ToldLengths, Whose
+from pylxcfs.fuse.handles import OpenFile, Whose
+from pylxcfs.fuse.told_lengths import ToldLengths
+from pylxcfs.procfiles.table import VIRTUAL_FILES
 
 FILE: Whose = (7, None, False)
-OTHER: Whose = (7, None, True)
+OTHER: Whose = (8, None, False)
+
+
+_OPENED = ((FILE, 1), (FILE, 1), (FILE, 2), (OTHER, 1))
+
+
+def _file(whose: Whose, pid: int) -> OpenFile:
+    service: Any = None
+    return OpenFile(service, VIRTUAL_FILES[0], whose, pid)
 
 
 class Clock:
@@ -56,15 +65,22 @@ def test_askers_are_bounded() -> None:
 
 
 def test_who_has_opened_what() -> None:
-    """The latest of a thread, and of all; what is closed is forgotten. Pid 0 is one whom we cannot see."""
+    """The latest of a thread, and of all; what is closed is forgotten."""
     told = ToldLengths(Clock())
-    files: list[Any] = [object(), object(), object()]
-    for number, (pid, file) in enumerate(zip((1, 1, 0), files, strict=True)):
-        told.opened(FILE, pid, Handle(number), file)
-    assert [*files[1:], None] == [told.opened_by(FILE, 1), told.opened_by(FILE), told.opened_by(FILE, 2)]
-    told.closed(Handle(1))
-    told.closed(Handle(2))
-    told.closed(Handle(2))
-    assert files[:1] * 2 == [told.opened_by(FILE, 1), told.opened_by(FILE)]
-    told.closed(Handle(0))
-    assert ({}, {}) == (told._open, told._keys)
+    files = [_file(*opened) for opened in _OPENED]
+    for file in files:
+        told.opened(file)
+    assert [files[1], files[2], None] == [told.opened_by(FILE, pid) for pid in (1, 2, 3)]
+    assert [files[2], files[3]] == [told.latest(FILE), told.latest(OTHER)]
+    told.closed(files[0])
+    assert files[1] == told.opened_by(FILE, 1)
+    for file in files[1:]:
+        told.closed(file)
+    assert ({}, {}) == (told._own, told._latest)
+
+
+def test_a_thread_that_is_in_another_container_now() -> None:
+    """Nothing is told of what its number had open elsewhere."""
+    told = ToldLengths(Clock())
+    told.opened(_file((7, None, True), 1))
+    assert told.opened_by(FILE, 1) is None
