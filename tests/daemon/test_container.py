@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -69,7 +69,8 @@ def talking(container: Container, program: str) -> Iterator[Callable[[], str]]:
             stdin.close()
             # nsenter waits for the program inside; that one must end first.
             for child in psutil.Process(process.pid).children(recursive=True):
-                child.kill()
+                with suppress(psutil.NoSuchProcess):
+                    child.kill()
 
 
 @contextmanager

@@ -39,6 +39,7 @@ def test_fstat_tells_what_is_read(
         assert length != 4096
 
 
+@pytest.mark.needs("two-cpus")
 def test_each_container_is_told_its_own(
     start_daemon: Callable[..., Daemon], make_container: Callable[..., Container]
 ) -> None:

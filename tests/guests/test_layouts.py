@@ -48,7 +48,12 @@ _SELECTION: Final = {
     "test_loadavg.py": ("tasks_are_the_containers", "frozen_tasks_are_no_load"),
     "test_reattach.py": ("retrofit",),
     "test_resolution.py": ("an_init_that_moves", "another_caller"),
-    "test_sizes.py": ("fstat_tells", "each_container_is_told", "an_open_file_is_rendered", "an_empty_file"),
+    "test_sizes.py": (
+        "fstat_tells_what_is_read",
+        "an_open_file_is_rendered_when_it_is_read",
+        "an_empty_file_of_another_container",
+        "slabinfo_is_roots",
+    ),
     "test_slabinfo.py": ("slabinfo_of_a_container",),
     "test_status.py": ("after_replacements",),
     "test_sysfs.py": ("limited_group_of_the_host",),
