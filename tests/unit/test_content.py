@@ -5,14 +5,16 @@ import logging
 import os
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from pylxcfs.accounting.load_tracker import LoadTracker
 from pylxcfs.cgroup.reader import CgroupFiles
-from pylxcfs.cgroup.types import CgroupPath, CgroupPaths
+from pylxcfs.cgroup.types import CgroupPath, CgroupPaths, ControllerUnavailable, Pressure
 from pylxcfs.cgroup.v1 import V1Reader
+from pylxcfs.cgroup.v2 import V2Reader
 from pylxcfs.config import ViewConfig
 from pylxcfs.containers.container import Container
 from pylxcfs.containers.processes import Processes
@@ -175,13 +177,15 @@ def test_clocks_are_bounded(machine: _Machine, monkeypatch: pytest.MonkeyPatch) 
     assert machine.content.file_for(_FILES["meminfo"], 1) is _FILES["meminfo"]
 
 
-def test_gone_cgroup_is_resolved_once_more(machine: _Machine) -> None:
+def test_gone_cgroup_is_resolved_once_more(machine: _Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     """A container whose cgroup has gone is looked up again, and the new one is served."""
     old, new = machine.add("old", 1 << 20), machine.add("new", 2 << 20)
+    forgotten: list[Container] = []
+    monkeypatch.setattr(machine.resolver, "forget", forgotten.append)
     machine.resolver.answers = {1: [old, new]}
     shutil.rmtree(machine.root / "memory/old")
     who, content = machine.content.open(_FILES["meminfo"], 1)
-    assert (new, 2048) == (who, _total(content))
+    assert (new, 2048, [old]) == (who, _total(content), forgotten)
 
 
 @pytest.mark.parametrize("damage", ["", "hierarchical_memory_limit x\n", "\x00\xff"])
@@ -263,7 +267,7 @@ def test_every_request_is_counted(tmp_path: Path, ttl: float, hits: int) -> None
     assert {"proc/meminfo": 9, "proc/diskstats": 1} == {path: c.requests for path, c in counted.items()}
     assert (0, hits) == (counted["proc/diskstats"].hits, counted["proc/meminfo"].hits)
     meminfo = counted["proc/meminfo"]
-    assert 0 < meminfo.p50_seconds <= meminfo.p99_seconds <= meminfo.max_seconds
+    assert 0 < meminfo.p50_seconds <= meminfo.p99_seconds <= meminfo.max_seconds < 60
 
 
 def test_walks_are_counted_apart(machine: _Machine) -> None:
@@ -272,8 +276,37 @@ def test_walks_are_counted_apart(machine: _Machine) -> None:
     machine.resolver.answers = {1: [None]}
     machine.content.visible_cpus(1)
     machine.content.visible_cpus(1)
-    assert 2 == summarize([machine.content.walks]).requests
+    walks = summarize([machine.content.walks])
+    assert 2 == walks.requests
+    assert 0 < walks.max_seconds < 60
     assert {} == machine.content.counters
+
+
+def test_a_process_of_the_host_with_another_clock(machine: _Machine) -> None:
+    """It is shown the host's uptime by its own clock; a file that tells no time is the host's as it is."""
+    (machine.root / "proc/uptime").write_text("100.00 50.00\n")
+    ahead = replace(_FILES["uptime"], boottime_offset_usec=10_000_000)
+    assert b"110.00 50.00\n" == machine.content.read(ahead, None)
+    assert b"100.00 50.00\n" == machine.content.read(_FILES["uptime"], None)
+    assert _HOST_MEMINFO.encode() == machine.content.read(_FILES["meminfo"], None)
+
+
+def test_pressure_for_triggers(machine: _Machine) -> None:
+    """A container's own file, and never that of the root, which is the host's."""
+    top = machine.root / "unified"
+    (top / "a").mkdir(parents=True)
+    for path in (top / "cpu.pressure", top / "a/cpu.pressure"):
+        path.write_text("")
+    machine.content._reader = V2Reader(CgroupFiles({"": str(top)}, 64))
+    own, root = (
+        Container(CgroupPaths.of({"": CgroupPath(path)}), 1, 0, in_host_pid_namespace=False)
+        for path in ("/a", "/")
+    )
+    fd = machine.content.open_pressure(Pressure.CPU, own)
+    assert os.path.samestat(os.fstat(fd), (top / "a/cpu.pressure").stat())
+    os.close(fd)
+    with pytest.raises(ControllerUnavailable, match="the host"):
+        machine.content.open_pressure(Pressure.CPU, root)
 
 
 def _fail_cgroup_files(monkeypatch: pytest.MonkeyPatch, number: int, times: int) -> None:

@@ -15,7 +15,7 @@ import pytest
 from pylxcfs.cgroup.types import Pressure
 from pylxcfs.containers.container import Container
 from pylxcfs.content.service import ContentService
-from pylxcfs.fuse.frames import Opcode
+from pylxcfs.fuse.frames import IN_HEADER, Opcode
 from pylxcfs.fuse.gate import Sleeper
 from pylxcfs.fuse.node import ROOT_INODE
 from pylxcfs.fuse.operations import ANSWERED, Operations
@@ -48,6 +48,9 @@ class _Counting:
 
     def who(self, pid: int) -> None:
         del pid
+
+    def give_up(self, file: VirtualFile) -> bytes:
+        return f"{file.path} fallback\n".encode()
 
     def open(self, file: VirtualFile, pid: int) -> tuple[Container | None, bytes]:
         del pid
@@ -376,3 +379,17 @@ def test_an_answer_that_nobody_waited_for(kernel: Kernel) -> None:
     kernel.find("proc")
     operations.take_back()
     assert (1, 1) == (operations.open_files, len(operations._listings))
+
+
+def test_a_request_that_servers_have_died_of(kernel: Kernel) -> None:
+    """An OPEN that is sent again after that has the fallback to read; any other one has the content."""
+    kernel.gate._doubted = frozenset({9})
+    inode = kernel.find("proc/meminfo").inode
+    shown = []
+    for unique in (9, 1 << 63 | 8, 1 << 63 | 9):
+        kernel.send(IN_HEADER.pack(48, Opcode.OPEN, unique, inode, 0, 0, 1, 0) + bytes(8))
+        answered, number, body = kernel.receive()
+        assert (unique, 0) == (answered, number)
+        handle, _flags, _backing = struct.unpack("=QII", body)
+        shown.append(kernel.read(handle, 0, 99))
+    assert [b"proc/meminfo 1\n", b"proc/meminfo 2\n", b"proc/meminfo fallback\n"] == shown

@@ -124,6 +124,8 @@ def test_host_processes(machine: _Machine) -> None:
     assert first is not None
     assert (True, 1, 77) == (first.in_host_pid_namespace, first.init_pid, first.init_start_ticks)
     assert (None, None) == (machine.resolver.resolve(12), machine.resolver.resolve(12))
+    # The host's own init is in the root too.
+    assert machine.resolver.resolve(1) is None
     assert (1, 0) == (machine.resolver.known, machine.resolver.unresolved)
     machine.move(10, machine.group("/b"))
     assert "/b" == machine.path_of(10)

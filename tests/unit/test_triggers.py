@@ -230,3 +230,8 @@ def test_all_containers_together(
     for number in range(41):
         triggers.remove(Handle(number))
     assert {} == kernel.watched
+
+
+def test_no_events() -> None:
+    """A file without a trigger is as ready as any: DEFAULT_POLLMASK of the kernel (linux/poll.h)."""
+    assert 0x145 == NO_EVENTS
