@@ -32,6 +32,10 @@ class ControllerUnavailable(CgroupError):  # noqa: N818 - a state, not a fault
     """The controller is not mounted, or this kernel has none of the files that would answer."""
 
 
+class InRootCgroup(ControllerUnavailable):
+    """The container has no cgroup of its own there, which is how it was started and no fault."""
+
+
 class CgroupGone(CgroupError):  # noqa: N818 - a state, not a fault
     """The cgroup was removed: ENOENT on its directory, or ENODEV on a file that was still open."""
 

@@ -18,6 +18,7 @@ from pylxcfs.cgroup.types import (
     Controller,
     ControllerUnavailable,
     CpuSet,
+    InRootCgroup,
     Pressure,
 )
 from pylxcfs.containers.container import Container
@@ -173,7 +174,7 @@ class ContentService:
     def look(self, file: VirtualFile, container: Container) -> tuple[ResourceView, HostSnapshot]:
         """Return what `file` is rendered from; raises CgroupError where the cgroup cannot answer."""
         if self._is_at_root(file, container):
-            raise ControllerUnavailable("the container is in the root cgroup")
+            raise InRootCgroup("the container is in the root cgroup")
         host = self._host.snapshot(
             file.host_files,
             as_linux32=file.as_linux32,
@@ -273,7 +274,8 @@ class ContentService:
         reason = (file.path, type(error).__name__)
         self.fallbacks[reason] += 1
         if self.fallbacks[reason] == 1:
-            _log.warning("%s: serving the fallback (%s): %s", file.path, what, error)
+            level = logging.INFO if isinstance(error, InRootCgroup) else logging.WARNING
+            _log.log(level, "%s: serving the fallback (%s): %s", file.path, what, error)
 
     def _read_host(self, file: VirtualFile) -> bytes:
         text = self._host.read(file.host_file, as_linux32=file.as_linux32)

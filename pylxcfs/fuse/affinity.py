@@ -12,8 +12,8 @@ from typing import Final
 
 from pylxcfs.cgroup.types import ParseError
 
-#: Some sixteen reads in a row by nobody else. To look and to move costs less than one read.
-_AGAIN_AND_AGAIN: Final = 64
+#: So many files opened in a row by nobody else. To look and to move costs less than one read.
+_AGAIN_AND_AGAIN: Final = 16
 
 
 class Nearness:
@@ -23,20 +23,20 @@ class Nearness:
         """Find out by `last_cpu` where a task runs; it may raise OSError and ParseError."""
         self._last_cpu = last_cpu
         self._task = 0
-        self._requests = 0
+        self._opened = 0
         self._home: set[int] | None = None
 
     def asked_by(self, task: int) -> None:
-        """Take note of a request; 0 is nobody: the kernel itself, or a task that is not to be seen."""
+        """Take note of who opens a file; 0 is nobody: the kernel itself, or a task that is not to be seen."""
         if not task:
             return
         if task == self._task:
-            self._requests += 1
-            if self._requests >= _AGAIN_AND_AGAIN:
-                self._requests = 0
+            self._opened += 1
+            if self._opened >= _AGAIN_AND_AGAIN:
+                self._opened = 0
                 self._move_to(task)
         else:
-            self._task, self._requests = task, 1
+            self._task, self._opened = task, 1
 
     def _move_to(self, task: int) -> None:
         """Go where `task` runs, if we may be there. The scheduler stays free to move us on."""

@@ -120,6 +120,10 @@ class Header(NamedTuple):
         return bool(self.unique & UNIQUE_RESEND)
 
 
+#: Requests that `is_refused` may refuse.
+LOOKED_INTO: Final = frozenset({int(Opcode.READ), int(Opcode.WRITE)})
+
+
 def is_refused(opcode: int, frame: bytes) -> bool:
     """Tell a READ that is the kernel's own, and would share what it reads between all containers.
 

@@ -13,7 +13,7 @@ import errno
 import fcntl
 import logging
 import os
-from collections.abc import Container
+from collections.abc import Iterable
 from contextlib import suppress
 from os import dup2, read, write
 from typing import Final, Protocol
@@ -24,6 +24,7 @@ from pylxcfs.fuse.frames import (
     BEGINNING,
     FRAME_SIZE,
     IN_HEADER,
+    LOOKED_INTO,
     UNANSWERED,
     UNIQUE_RESEND,
     Header,
@@ -52,6 +53,8 @@ _TRIES: Final = 16
 _IN_A_ROW: Final = 256
 
 _PIPE_SIZE: Final = 1 << 16
+#: Looked at for every request: a plain number is compared faster than a member of an enumeration.
+_OPEN: Final = int(Opcode.OPEN)
 _NOBODY: Final = bytes(IN_HEADER.size)
 
 
@@ -73,7 +76,7 @@ class Gate:
         self,
         device_fd: int,
         loop: Loop,
-        passed_on: Container[int],
+        passed_on: Iterable[int],
         nearness: Nearness | None = None,
         suspicion: Suspicion | None = None,
     ) -> None:
@@ -85,7 +88,7 @@ class Gate:
         """
         self._device = device_fd
         self._loop = loop
-        self._passed_on = passed_on
+        self._passed_on = frozenset(map(int, passed_on))
         self._nearness = nearness
         self._noted, self._doubted = suspicion or nothing_suspected()
         #: Whether the present request is one that servers have died of.
@@ -126,7 +129,8 @@ class Gate:
             self.is_answering = False
             if not self._is_way_out or self._nowhere is not None:
                 self._finish()
-            self._close_way_out()
+            dup2(self._exit, self.slot, False)  # noqa: FBT003 - by name it takes longer
+            self._is_way_out = False
         elif self._nowhere is not None:
             os.write(self._entry, pack_library_init())
             self.is_answering = True
@@ -162,16 +166,13 @@ class Gate:
             with suppress(OSError):
                 sleeper.notify()
         finally:
-            self._close_way_out()
+            dup2(self._exit, self.slot, False)  # noqa: FBT003 - as above
+            self._is_way_out = False
 
     def close(self) -> None:
         """Let go of the gate's own descriptors; libfuse closes the slot, and our caller the device."""
         for fd in (self._exit, self._entry, *filter(None, (self._nowhere,))):
             os.close(fd)
-
-    def _close_way_out(self) -> None:
-        dup2(self._exit, self.slot, False)  # noqa: FBT003 - by name it takes longer
-        self._is_way_out = False
 
     def _finish(self) -> None:
         """Look after what is not usual."""
@@ -207,11 +208,11 @@ class Gate:
             length, opcode, unique, pid = BEGINNING.unpack_from(frame)
             self._noted[0] = unique
             self.is_doubted = unique >= UNIQUE_RESEND and unique - UNIQUE_RESEND in self._doubted
-            if self._nearness is not None:
+            if opcode == _OPEN and self._nearness is not None:
                 self._nearness.asked_by(pid)
             if opcode in self._passed_on and length == len(frame):
                 self._requests[opcode] += 1
-                if not is_refused(opcode, frame):
+                if opcode not in LOOKED_INTO or not is_refused(opcode, frame):
                     write(self._entry, frame)
                     return True
                 self.counts.refused[errno.EINVAL] += 1

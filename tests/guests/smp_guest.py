@@ -214,6 +214,8 @@ def until(happened: Callable[[], bool]) -> None:
 def busy_load(busy: Container, idle: Container) -> Facts:
     """Return the load of a busy container once it shows in the averages, and an idle one's."""
     until(lambda: not busy.read("loadavg").startswith("0.00"))
+    # Whoever asks may have been counted while it ran.
+    until(lambda: busy.read("loadavg").split()[3] == "3/5")
     return {"busy": busy.read("loadavg"), "idle": idle.read("loadavg"), "stat": busy.read("stat")}
 
 

@@ -10,7 +10,7 @@ import select
 import socket
 import struct
 import threading
-from collections.abc import Callable, Container
+from collections.abc import Callable, Iterable
 from typing import NamedTuple, Self
 
 from pylxcfs.fuse import driver
@@ -52,7 +52,7 @@ class Entry(NamedTuple):
 class Kernel:
     """Asks handlers as the kernel does. There can be one at a time: pyfuse3 has one session."""
 
-    def __init__(self, build: Callable[[Gate], Operations], passed_on: Container[int] = ANSWERED) -> None:
+    def __init__(self, build: Callable[[Gate], Operations], passed_on: Iterable[int] = ANSWERED) -> None:
         """Have the handlers that `build` makes served in a thread."""
         self._end, self._device = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._device.setblocking(False)  # noqa: FBT003 - the socket's own interface

@@ -9,7 +9,7 @@ from pylxcfs.cgroup.types import ParseError
 from pylxcfs.fuse.affinity import Nearness
 
 TASK = 7
-OFTEN = 64
+OFTEN = 16
 EVERYTHING = {*range(os.sysconf("SC_NPROCESSORS_CONF"))}
 
 
