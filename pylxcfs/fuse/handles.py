@@ -21,7 +21,7 @@ T = TypeVar("T")
 _AT_ONCE_SECONDS: Final = 1
 
 #: Tells the thread whose request is being answered.
-Asker = Callable[[], int]
+WhoAsks = Callable[[], int]
 #: A file, the container that sees it, and whether it sees the host.
 Whose = tuple[int, Container | None, bool]
 
@@ -36,7 +36,7 @@ class Readable(Protocol):
     def unkept(self) -> bytes | None:
         """Content that a server after us would need to go on with this pass, if it has not been told yet."""
 
-    def read(self, offset: int, size: int, asker: Asker) -> bytes:
+    def read(self, offset: int, size: int, who_asks: WhoAsks) -> bytes:
         """Return a slice; a read from the start begins a new pass with new content, as in /proc."""
 
 
@@ -50,9 +50,9 @@ class FixedFile:
         self._content = content
         self.unkept: bytes | None = None
 
-    def read(self, offset: int, size: int, asker: Asker) -> bytes:
+    def read(self, offset: int, size: int, who_asks: WhoAsks) -> bytes:
         """Return a slice."""
-        del asker
+        del who_asks
         self.unkept = self._content if offset == 0 and size < len(self._content) else None
         return self._content[offset : offset + size]
 
@@ -108,12 +108,12 @@ class OpenFile:
         self._has_begun_at_0 = True
         self._is_under_way = self._is_kept = bool(begun)
 
-    def promise(self, asker: Asker) -> bytes:
+    def promise(self, who_asks: WhoAsks) -> bytes:
         """Return what the reads of the present pass give, or as much as the next one will have."""
         if self._is_under_way and self._content is not None:
             return self._content
         if self._promised is None:
-            self._promised = self._render(asker)
+            self._promised = self._render(who_asks)
         return self._promised
 
     def promise_others(self, content: bytes) -> None:
@@ -121,14 +121,14 @@ class OpenFile:
         if self._content is None and self._promised is None:
             self._promised = content
 
-    def read(self, offset: int, size: int, asker: Asker) -> bytes:
+    def read(self, offset: int, size: int, who_asks: WhoAsks) -> bytes:
         """Return a slice; a read from the start begins a new pass with new content, as in /proc.
 
         The new content is rendered now, and is what was promised only if it would have another length.
         """
         content = self._content
         if content is None or not offset:
-            return self._read_anew(content, offset, size, asker)
+            return self._read_anew(content, offset, size, who_asks)
         # Most reads but the first come here.
         self.unkept = None
         self._reached = 0
@@ -136,12 +136,12 @@ class OpenFile:
         self._is_under_way = end < len(content)
         return content[offset:end]
 
-    def _read_anew(self, content: bytes | None, offset: int, size: int, asker: Asker) -> bytes:
+    def _read_anew(self, content: bytes | None, offset: int, size: int, who_asks: WhoAsks) -> bytes:
         place, begins = offset, False
-        if self._reached and self._leaves_position_to_kernel(asker):
+        if self._reached and self._leaves_position_to_kernel(who_asks):
             place = self._reached
         elif content is None or self._has_begun_at_0:
-            self._content, begins = self._next(asker), True
+            self._content, begins = self._next(who_asks), True
             self._has_begun_at_0 = not offset
         else:
             self._has_begun_at_0 = True
@@ -159,7 +159,7 @@ class OpenFile:
             self._reached, self._reached_at = place + len(part) if part else 0, time.monotonic()
         return part
 
-    def _leaves_position_to_kernel(self, asker: Asker) -> bool:
+    def _leaves_position_to_kernel(self, who_asks: WhoAsks) -> bool:
         """Tell whether it is io_uring that reads from the start again, at an offset of -1.
 
         The kernel does not advance the position then: fuse_direct_IO() in fs/fuse/file.c works on a copy. So
@@ -167,14 +167,14 @@ class OpenFile:
         process itself (without SQPOLL) cannot be told from pread(2) at 0.
         """
         is_at_once = time.monotonic() - self._reached_at < _AT_ONCE_SECONDS
-        return is_at_once and self._service.is_io_worker(asker())
+        return is_at_once and self._service.is_io_worker(who_asks())
 
-    def _next(self, asker: Asker) -> bytes:
-        promised, fresh = self._promised, self._render(asker)
+    def _next(self, who_asks: WhoAsks) -> bytes:
+        promised, fresh = self._promised, self._render(who_asks)
         self._promised = None
         return fresh if promised is None or len(promised) == len(fresh) else promised
 
-    def _render(self, asker: Asker) -> bytes:
+    def _render(self, who_asks: WhoAsks) -> bytes:
         try:
             return self._service.read(self.file, self.container)
         except CgroupGone:
@@ -182,7 +182,7 @@ class OpenFile:
             last = self._content if self._promised is None else self._promised
             if last is not None:
                 return last
-        self.container, content = self._service.open(self.file, asker())
+        self.container, content = self._service.open(self.file, who_asks())
         return content
 
 
@@ -201,9 +201,9 @@ class OpenHostFile:
         self._fresh = True
         self._read_host()
 
-    def read(self, offset: int, size: int, asker: Asker) -> bytes:
+    def read(self, offset: int, size: int, who_asks: WhoAsks) -> bytes:
         """Return a slice; a read from the start reads the host's file again. Raises HostTreeError."""
-        del asker
+        del who_asks
         if offset == 0 and not self._fresh:
             try:
                 self._read_host()

@@ -15,7 +15,7 @@ from collections.abc import Callable, Coroutine, Hashable
 from contextlib import suppress
 from copy import copy
 from functools import wraps
-from typing import Concatenate, Final, NoReturn, ParamSpec, Protocol, TypeVar
+from typing import Concatenate, Final, NoReturn, ParamSpec, TypeVar
 
 import pyfuse3
 from pyfuse3 import (
@@ -30,17 +30,16 @@ from pyfuse3 import (
 
 from pylxcfs.cgroup.types import CpuSet
 from pylxcfs.content.service import ContentService
-from pylxcfs.fuse.counts import RequestCounts
-from pylxcfs.fuse.frames import Header, Opcode
-from pylxcfs.fuse.handles import FixedFile, Handles, Listing, OpenFile, OpenHostFile, Readable, Whose
+from pylxcfs.fuse.asker import Asker
+from pylxcfs.fuse.frames import Opcode
+from pylxcfs.fuse.handles import Handles, Listing, OpenFile, OpenHostFile, Readable
 from pylxcfs.fuse.node import Inode, Node
 from pylxcfs.fuse.partial_reads import Handle, Passes
 from pylxcfs.fuse.permissions import Owner, is_allowed, wanted_by
-from pylxcfs.fuse.told_lengths import ToldLengths
 from pylxcfs.fuse.tree import Tree
 from pylxcfs.fuse.triggers import NO_EVENTS, TriggerError, Triggers
+from pylxcfs.fuse.virtual_files import VirtualFiles
 from pylxcfs.linux.hosttree import HostTreeError
-from pylxcfs.procfiles.table import VirtualFile
 
 _log = logging.getLogger(__name__)
 #: fuse_dev_do_write() in fs/fuse/dev.c.
@@ -48,8 +47,6 @@ _ERRNO_END: Final = 512
 _BLOCK: Final = 4096
 _NAME_MAX: Final = 255
 _ALL_READ: Final = 0o444
-#: Who asks for a length reads by then; later its number may be another thread's.
-_DEADLY_SECONDS: Final = 60
 _OTHER_THAN_READING: Final = os.O_ACCMODE | os.O_TRUNC
 #: stat(2) counts blocks of this size.
 _SECTOR: Final = 512
@@ -83,29 +80,6 @@ _HIDEABLE: Final[tuple[tuple[_NumberOf, _VisibleTo], ...]] = (
 
 _Arguments = ParamSpec("_Arguments")
 _Answer = TypeVar("_Answer")
-
-
-class Asker(Protocol):
-    """Where requests come from."""
-
-    @property
-    def header(self) -> Header:
-        """The request that is being answered."""
-
-    @property
-    def is_doubted(self) -> bool:
-        """Whether servers have died of that request."""
-
-    @property
-    def asked_handle(self) -> int | None:
-        """The open file that a GETATTR is about, if it says so."""
-
-    @property
-    def counts(self) -> RequestCounts:
-        """How requests were answered."""
-
-    def open_way_out(self) -> None:
-        """Do what has to be done before an answer is given."""
 
 
 def _answering(
@@ -165,9 +139,7 @@ class Operations(pyfuse3.Operations):
         first = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         self._files: Handles[Readable] = Handles(first)
         self._listings: Handles[Listing] = Handles(first)
-        self._lengths = ToldLengths()
-        #: Whose request for which length servers have died of (file, thread), and until when that counts.
-        self._deadly: tuple[int, int, float] | None = None
+        self._virtual = VirtualFiles(content, asker)
         self._last_opened = Handle(0)
         #: The answer to each OPEN, but for the handle: to make one takes longer.
         self._opened = FileInfo(direct_io=True, keep_cache=False)
@@ -181,7 +153,7 @@ class Operations(pyfuse3.Operations):
         """Undo the last answer, which nobody has waited for."""
         opcode = self._asker.header.opcode
         if opcode == Opcode.OPEN:
-            self._close(self._last_opened)
+            self._virtual.closed(self._files.remove(self._last_opened))
         elif opcode == Opcode.OPENDIR:
             self._listings.remove(self._last_opened)
 
@@ -205,9 +177,12 @@ class Operations(pyfuse3.Operations):
         self._refuse_hidden(node, ctx.pid)
         if node.file is None:
             return node.attributes
-        length = self._length(node, node.file, ctx.pid)
+        named = self._asker.asked_handle
+        length = self._virtual.length(
+            node, node.file, ctx.pid, None if named is None else self._files.get(Handle(named))
+        )
         # Where the kernel remembers an empty file, it does not ask us for sendfile(2) any more, for anybody.
-        if not length and self._asker.asked_handle is not None:
+        if not length and named is not None:
             # lseek(2) goes by what it remembers.
             length = 1
         elif not length:
@@ -263,8 +238,6 @@ class Operations(pyfuse3.Operations):
             raise FUSEError(errno.EACCES)
         opened = self._open_for(node, ctx.pid)
         self._last_opened = handle = self._files.add(opened)
-        if isinstance(opened, OpenFile):
-            self._lengths.opened(opened)
         self._opened.fh = handle
         return self._opened
 
@@ -273,7 +246,7 @@ class Operations(pyfuse3.Operations):
         """Return a part of the file."""
         handle = Handle(fh)
         opened = self._files.get(handle) or self._go_on(handle, off)
-        content = opened.read(off, size, self._asking)
+        content = opened.read(off, size, self._virtual.who_asks)
         if opened.unkept is not None:
             self._passes.keep(handle, opened.unkept, _owner_of(opened))
         return content
@@ -303,7 +276,7 @@ class Operations(pyfuse3.Operations):
     def release(self, fh: int) -> None:
         """Close a file."""
         handle = Handle(fh)
-        self._close(handle)
+        self._virtual.closed(self._files.remove(handle))
         self._passes.drop(handle)
         if self._triggers is not None:
             self._triggers.remove(handle)
@@ -427,11 +400,7 @@ class Operations(pyfuse3.Operations):
     def _open_for(self, node: Node, pid: int) -> Readable:
         """Open a file as `pid` is to see it."""
         if node.file is not None:
-            if (self._asker.is_doubted or self._deadly) and self._gives_up(node, pid):
-                return FixedFile(self._content.give_up(node.file))
-            file = self._content.file_for(node.file, pid)
-            whose = self._whose(node, pid)
-            return OpenFile(self._content, file, whose, pid, self._lengths.promised(whose, pid))
+            return self._virtual.open(node, node.file, pid)
         if node.host_path is None or node.is_directory:
             raise FUSEError(errno.EISDIR)
         return OpenHostFile(self._tree.cpu_tree, node.host_path)
@@ -444,48 +413,8 @@ class Operations(pyfuse3.Operations):
         if isinstance(opened, OpenFile) and offset:
             # Of whom nothing is kept has had everything, and asks whether there is more.
             opened.go_on(self._passes.take(handle, _owner_of(opened)) or b"")
-        if isinstance(opened, OpenFile):
-            self._lengths.opened(opened)
         self._files.adopt(handle, opened)
         return opened
-
-    def _length(self, node: Node, file: VirtualFile, pid: int) -> int:
-        """Return how long a file is for `pid`: what it has open, or would."""
-        if self._gives_up(node, pid):
-            # Its next request would be for the content, and the end of more servers.
-            self._deadly = (node.attributes.st_ino, pid, time.monotonic() + _DEADLY_SECONDS)
-            return len(self._content.give_up(file))
-        whose = self._whose(node, pid)
-        asked = self._asker.asked_handle
-        opened = self._lengths.opened_by(whose, pid) if asked is None else self._files.get(Handle(asked))
-        if isinstance(opened, OpenFile):
-            content = opened.promise(self._asking)
-        else:
-            _, content = self._content.open(self._content.file_for(file, pid), pid)
-            others = self._lengths.latest(whose)
-            if others is not None:
-                others.promise_others(content)
-        self._lengths.note(whose, pid, content, self._content.lifetime_seconds)
-        return len(content)
-
-    def _asking(self) -> int:
-        return self._asker.header.pid
-
-    def _close(self, handle: Handle) -> None:
-        opened = self._files.remove(handle)
-        if isinstance(opened, OpenFile):
-            self._lengths.closed(opened)
-        elif isinstance(opened, FixedFile):
-            self._deadly = None
-
-    def _gives_up(self, node: Node, pid: int) -> bool:
-        if self._asker.is_doubted:
-            return True
-        inode, thread, until = self._deadly or (0, 0, 0)
-        return (inode, thread) == (node.attributes.st_ino, pid) and time.monotonic() < until
-
-    def _whose(self, node: Node, pid: int) -> Whose:
-        return node.attributes.st_ino, self._content.who(pid), self._content.shows_host
 
     @staticmethod
     def _allows(node: Node, ctx: RequestContext, wanted: int) -> bool:

@@ -336,7 +336,7 @@ def test_lengths(kernel: Kernel) -> None:
     kernel.release(second)
     kernel.release(first)
     assert 0 == kernel.operations.open_files
-    lengths = kernel.operations._lengths
+    lengths = kernel.operations._virtual._lengths
     assert ({}, {}) == (lengths._own, lengths._latest)
 
 
