@@ -7,7 +7,7 @@ nothing but regular files is opened, and never for writing.
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -78,8 +78,11 @@ class HostTree:
         with self._directory_of(path) as (directory_fd, name):
             return os.readlink(name, dir_fd=directory_fd)
 
-    def walk(self, path: str = "") -> Iterator[str]:
-        """Yield every path below `path`; directories that cannot be listed are left out."""
+    def walk(self, path: str = "", is_entered: Callable[[str], bool] = lambda _: True) -> Iterator[str]:
+        """Yield every path below `path`, but not what is in directories that are not entered.
+
+        What cannot be listed is left out.
+        """
         try:
             entries = self.list(path)
         except HostTreeError:
@@ -87,8 +90,8 @@ class HostTree:
         for name, status in entries:
             below = join(path, name)
             yield below
-            if stat.S_ISDIR(status.st_mode):
-                yield from self.walk(below)
+            if stat.S_ISDIR(status.st_mode) and is_entered(below):
+                yield from self.walk(below, is_entered)
 
     @contextmanager
     def _directory_of(self, path: str) -> Iterator[tuple[int, str]]:

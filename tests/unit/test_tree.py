@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -103,8 +103,8 @@ def host(tmp_path: Path) -> Path:
 def test_numbers_of_the_hosts_nodes(host: Path) -> None:
     """They too are a function of the path alone, the same for every version of the server."""
     nodes = HostNodes(HostTree(host))
-    assert 0xC06F_F8E7_A996_298C == nodes.child("", b"cpu10").attributes.st_ino
-    assert 0xF1AB_C3FD_69BD_AD03 == nodes.child("cpu10", b"online").attributes.st_ino
+    assert 0xA00A_7CD0_1BE6_C472 == nodes.child("", b"cpu10").attributes.st_ino
+    assert 0xA00A_F3A4_7377_ED02 == nodes.child("cpu10", b"online").attributes.st_ino
 
 
 @pytest.mark.parametrize("path", ["cpu10", "cpu10/online", "cpufreq"])
@@ -130,25 +130,59 @@ def test_how_long_the_hosts_nodes_may_be_remembered(host: Path) -> None:
 
 
 class _CountingTree(HostTree):
-    """Counts how often all of it is walked through."""
+    """Takes note of the directories that are listed."""
 
-    walks = 0
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.listed: list[str] = []
 
-    def walk(self, path: str = "") -> Iterator[str]:
-        self.walks += not path
-        return super().walk(path)
+    def list(self, path: str) -> list[tuple[str, os.stat_result]]:
+        self.listed.append(path)
+        return super().list(path)
 
 
-def test_the_tree_is_walked_once_for_numbers_of_an_earlier_server(host: Path) -> None:
-    """Numbers that were never given cost no more, however many are asked for; what is named costs none."""
+@pytest.fixture
+def large(tmp_path: Path) -> _CountingTree:
+    """Return the tree of a machine with 512 CPUs."""
+    for number in range(512):
+        for directory in (f"cpu{number}/cache/index0", f"cpu{number}/topology", f"cpufreq/policy{number}"):
+            (tmp_path / directory).mkdir(parents=True)
+            (tmp_path / directory / "file").touch()
+    (tmp_path / "cpufreq/boost").touch()
+    (tmp_path / "online").touch()
+    return _CountingTree(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "path,listed",
+    [
+        ("cpu511/cache/index0/file", {"cpu511", "cpu511/cache", "cpu511/cache/index0", "cpu511/topology"}),
+        ("cpu7", {"cpu7", "cpu7/cache", "cpu7/cache/index0", "cpu7/topology"}),
+        ("cpufreq/policy300/file", {"cpufreq/policy300"}),
+        ("cpufreq/boost", {"", "cpufreq"}),
+        ("online", {"", "cpufreq"}),
+    ],
+)
+def test_of_a_large_tree_only_a_part_is_looked_through(
+    tmp_path: Path, large: _CountingTree, path: str, listed: set[str]
+) -> None:
+    """A number of an earlier server tells where it is: to find it costs one CPU's directory."""
+    nodes = HostNodes(large)
+    for _ in range(2):
+        found = nodes.node(_inode(tmp_path, path))
+        assert path == (found and found.host_path)
+    assert sorted(listed) == sorted(large.listed)
+
+
+def test_numbers_that_were_never_given_cost_one_look(host: Path) -> None:
+    """However many are asked for; what is named costs none."""
     tree = _CountingTree(host)
     nodes = HostNodes(tree)
     named = nodes.child("", b"cpu10").attributes.st_ino
     known = nodes.node(Inode(named))
-    assert (0, "cpu10") == (tree.walks, known and known.host_path)
-    assert [None] * 3 == [nodes.node(Inode(number)) for number in (77, 78, 79)]
-    earlier = nodes.node(_inode(host, "cpu10/online"))
-    assert (1, "cpu10/online") == (tree.walks, earlier and earlier.host_path)
+    assert ([], "cpu10") == (tree.listed, known and known.host_path)
+    assert [None] * 4 == [nodes.node(Inode(number)) for number in (77, 1 << 63 | 77, 1 << 63 | 78, 7 << 61)]
+    assert [""] == tree.listed
 
 
 def _inode(host: Path, path: str) -> Inode:
