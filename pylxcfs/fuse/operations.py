@@ -40,6 +40,7 @@ from pylxcfs.fuse.tree import Tree
 from pylxcfs.fuse.triggers import NO_EVENTS, TriggerError, Triggers
 from pylxcfs.fuse.virtual_files import VirtualFiles
 from pylxcfs.linux.hosttree import HostTreeError
+from pylxcfs.rundir.kept_reads import LostReadError
 
 _log = logging.getLogger(__name__)
 #: fuse_dev_do_write() in fs/fuse/dev.c.
@@ -412,7 +413,11 @@ class Operations(pyfuse3.Operations):
         opened = self._open_for(node, header.pid)
         if isinstance(opened, OpenFile) and offset:
             # Of whom nothing is kept has had everything, and asks whether there is more.
-            opened.go_on(self._passes.take(handle, _owner_of(opened)) or b"")
+            try:
+                opened.go_on(self._passes.take(handle, _owner_of(opened)) or b"")
+            except LostReadError:
+                self._virtual.closed(opened)
+                raise FUSEError(errno.EIO) from None
         self._files.adopt(handle, opened)
         return opened
 

@@ -36,7 +36,10 @@ class Passes:
             self._kept.drop(handle)
 
     def take(self, handle: Handle, owner: Hashable) -> bytes | None:
-        """Return what an earlier server has kept for `handle`, and keep it from now on ourselves."""
+        """Return what an earlier server has kept for `handle`, and keep it from now on ourselves.
+
+        None where its reader has had everything; raises LostReadError where it has not, and nothing is kept.
+        """
         return self._kept.take(handle, owner)
 
     def drop(self, handle: Handle) -> None:

@@ -3,7 +3,7 @@
 A reader that takes several reads for one file, and stops in between, can do so with as many files as it has
 descriptors. So there is a bound for all of them together, and the bound is shared: when there is no room, the
 container that takes the most loses what it has kept longest. Whose content is lost, and whose server is
-replaced before they have read on, see two states of the file; nobody sees another's.
+replaced before they have read on, get an error: an empty file in its place says so. Nobody sees another's.
 """
 
 import contextlib
@@ -22,6 +22,12 @@ BUDGET_BYTES: Final = 2 << 20
 #: A file takes whole pages of a tmpfs.
 _BLOCK: Final = 4096
 _HANDLE_DIGITS: Final = 16
+#: Whose content is lost; an empty file takes no block.
+_MOST_LOST: Final = 4096
+
+
+class LostReadError(Exception):
+    """What a reader is in the middle of was not kept."""
 
 
 class KeptReads:
@@ -36,6 +42,8 @@ class KeptReads:
         #: What each takes, by owner, the one kept longest first.
         self._sizes: dict[Hashable, OrderedDict[int, int]] = {}
         self._held = 0
+        #: Whose content is lost, the longest ago first.
+        self._lost_handles: OrderedDict[int, None] = OrderedDict()
         self._lost = 0
         self._is_adopted = False
         self._complained = False
@@ -51,11 +59,12 @@ class KeptReads:
         return self._lost
 
     def keep(self, handle: int, content: bytes, owner: Hashable) -> None:
-        """Replace what is kept for a handle; costs no more than consistency if that cannot be done.
+        """Replace what is kept for a handle; if that cannot be done, it is lost.
 
         Never raises; a failure is logged once.
         """
         self._adopt()
+        self._lost_handles.pop(handle, None)
         # What was kept before stays until it is replaced: the server may die at any moment.
         if handle in self._owners:
             self._forget(handle)
@@ -71,20 +80,25 @@ class KeptReads:
         except OSError as error:
             self._fail(handle)
             if not self._complained:
-                _log.warning("who reads while a server is replaced may see two states: %s", error)
+                _log.warning("who reads while a server is replaced may get an error: %s", error)
             self._complained = True
         else:
             self._note(handle, size, owner)
 
     def take(self, handle: int, owner: Hashable) -> bytes | None:
-        """Return what an earlier server has kept for a handle, and keep it from now on for `owner`."""
+        """Return what an earlier server has kept for a handle, and keep it from now on for `owner`.
+
+        None where it has kept nothing; raises LostReadError where it had something to keep, and could not.
+        """
         self._adopt()
+        if handle in self._lost_handles:
+            raise LostReadError
         if handle not in self._owners:
             return None
         try:
             content = read_file(self._path(handle), self._budget)
-        except OSError:
-            return None
+        except OSError as error:
+            raise LostReadError from error
         size = self._forget(handle)
         self._note(handle, size, owner)
         return content
@@ -95,11 +109,14 @@ class KeptReads:
         if handle in self._owners:
             self._forget(handle)
             self._remove(self._path(handle))
+        elif handle in self._lost_handles:
+            del self._lost_handles[handle]
+            self._remove(self._path(handle))
 
     def clear(self) -> None:
         """Forget everything: the mount is new, and nobody has a file open."""
         self._adopt()
-        for handle in list(self._owners):
+        for handle in (*self._owners, *self._lost_handles):
             self.drop(handle)
 
     def _adopt(self) -> None:
@@ -110,22 +127,34 @@ class KeptReads:
         with contextlib.suppress(OSError), os.scandir(self._directory) as entries:
             for entry in entries:
                 handle = _handle_of(entry.name)
-                size = entry.stat(follow_symlinks=False).st_blocks * 512
+                status = entry.stat(follow_symlinks=False)
+                size = status.st_blocks * 512
                 is_file = entry.is_file(follow_symlinks=False)
                 if handle is None or not is_file or self._held + size > self._budget:
                     self._remove(Path(entry.path))
+                elif not status.st_size:
+                    self._lost_handles[handle] = None
                 else:
                     self._note(handle, size, None)
 
     def _fail(self, handle: int) -> None:
         self._lost += 1
-        self._remove(self._path(handle))
+        self._lost_handles[handle] = None
+        path = self._path(handle)
+        try:
+            path.write_bytes(b"")
+        except OSError:
+            self._remove(path)
+        while len(self._lost_handles) > _MOST_LOST:
+            oldest, _ = self._lost_handles.popitem(last=False)
+            self._remove(self._path(oldest))
 
     def _make_way(self) -> None:
         """Drop what was kept longest of the owner that takes the most."""
         owner = max(self._sizes, key=lambda each: sum(self._sizes[each].values()))
-        self._lost += 1
-        self.drop(next(iter(self._sizes[owner])))
+        handle = next(iter(self._sizes[owner]))
+        self._forget(handle)
+        self._fail(handle)
 
     def _note(self, handle: int, size: int, owner: Hashable) -> None:
         self._owners[handle] = owner

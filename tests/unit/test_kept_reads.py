@@ -8,7 +8,7 @@ import pytest
 
 from pylxcfs.rundir import files
 from pylxcfs.rundir.files import read_file, replace_file
-from pylxcfs.rundir.kept_reads import KeptReads
+from pylxcfs.rundir.kept_reads import KeptReads, LostReadError
 
 BLOCK = 4096
 
@@ -19,8 +19,8 @@ def name(handle: int) -> str:
 
 
 def kept_of(directory: Path) -> list[str]:
-    """List what is there."""
-    return sorted(os.listdir(directory))
+    """List what is there and is not empty."""
+    return sorted(path.name for path in directory.iterdir() if path.stat().st_size)
 
 
 def test_kept_for_the_next_server(tmp_path: Path) -> None:
@@ -57,6 +57,28 @@ def test_who_takes_the_most_makes_way(tmp_path: Path) -> None:
     assert kept.held_bytes <= 16 * BLOCK
     kept.keep(3, b"x" * (17 * BLOCK), "evil")
     assert {name(1), name(2)} <= set(kept_of(tmp_path))
+
+
+@pytest.mark.parametrize("count", [20, 6000])
+def test_what_is_lost_is_known(tmp_path: Path, count: int) -> None:
+    """Also to the next server, for some thousands of reads; who closes the file or begins anew is done."""
+    kept = KeptReads(tmp_path, budget_bytes=16 * BLOCK)
+    for handle in range(count):
+        kept.keep(handle, b"x", "one")
+    after = KeptReads(tmp_path, budget_bytes=16 * BLOCK)
+    lost = list(range(max(0, count - 16 - 4096), count - 16))
+    for server in (kept, after):
+        assert b"x" == server.take(count - 1, "one")
+        for handle in (lost[0], lost[-1]):
+            with pytest.raises(LostReadError):
+                server.take(handle, "one")
+    assert len(lost) + 16 == len(os.listdir(tmp_path))
+    after.drop(lost[0])
+    after.keep(lost[1], b"anew", "one")
+    assert after.take(lost[0], "one") is None
+    assert b"anew" == after.take(lost[1], "one")
+    after.clear()
+    assert [] == os.listdir(tmp_path)
 
 
 def test_replaced_content_is_counted_once(tmp_path: Path) -> None:

@@ -185,6 +185,25 @@ def test_a_reader_goes_on_at_another_server(tmp_path: Path) -> None:
         assert errno.ESTALE == refused.value.number
 
 
+def test_what_could_not_be_kept(tmp_path: Path) -> None:
+    """A reader in the middle of it gets an error from the next server, and can begin anew."""
+    tree, lost = Tree(VIRTUAL_FILES, HostTree(tmp_path)), tmp_path / "lost"
+
+    def server() -> Kernel:
+        content, passes = cast("ContentService", _Counting()), Passes(lost)
+        return Kernel(lambda gate: Operations(tree, content, passes, gate))
+
+    with server() as first:
+        inode = first.find("proc/meminfo").inode
+        half = first.open("proc/meminfo")
+        assert b"proc/" == first.read(half, 0, 5)
+    (kept,) = lost.iterdir()
+    kept.write_bytes(b"")
+    with server() as second:
+        assert errno.EIO == _refusal(lambda: second.read(half, 5, 99, inode=inode))
+        assert b"proc/meminfo 1\n" == second.read(half, 0, 99, inode=inode)
+
+
 def test_two_handles_are_two_readers(kernel: Kernel) -> None:
     """Each open file has its own content."""
     one, two = kernel.open("proc/stat"), kernel.open("proc/stat")
