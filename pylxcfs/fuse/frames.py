@@ -61,7 +61,7 @@ MAX_WRITE: Final = 4096
 #: Length, opcode, unique, node, uid, gid, pid (in our pid namespace; 0 if it has none there), padding.
 IN_HEADER: Final = struct.Struct("=IIQQIIII")
 #: What every request is looked at for.
-BEGINNING: Final = struct.Struct("=IIQ16xI")
+BEGINNING: Final = struct.Struct("=IIQ16xI4x")
 OUT_HEADER: Final = struct.Struct("=IiQ")
 #: Flags, padding, handle.
 GETATTR_IN: Final = struct.Struct("=IIQ")

@@ -13,6 +13,7 @@ import errno
 import fcntl
 import logging
 import os
+import struct
 from collections.abc import Iterable
 from contextlib import suppress
 from os import dup2, read, write
@@ -91,8 +92,6 @@ class Gate:
         self._passed_on = frozenset(map(int, passed_on))
         self._nearness = nearness
         self._noted, self._doubted = suspicion or nothing_suspected()
-        #: Whether the present request is one that servers have died of.
-        self.is_doubted = False
         self._exit, self._entry = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         if fcntl.fcntl(self._entry, fcntl.F_GETPIPE_SZ) < _PIPE_SIZE:
             # What a user without privileges gets who has many pipes. A frame has to fit.
@@ -116,6 +115,12 @@ class Gate:
         return Header._make(IN_HEADER.unpack_from(self._frame))
 
     @property
+    def is_doubted(self) -> bool:
+        """Whether the present request is one that servers have died of."""
+        unique = self._noted[0]
+        return unique >= UNIQUE_RESEND and unique - UNIQUE_RESEND in self._doubted
+
+    @property
     def asked_handle(self) -> int | None:
         """The handle of the open file that the present request, a GETATTR, is about; mostly it names none."""
         return asked_handle(self._frame)
@@ -126,21 +131,44 @@ class Gate:
         Whatever of the last one was not answered is EIO for who asked.
         """
         if self.is_answering:
-            self.is_answering = False
             if not self._is_way_out or self._nowhere is not None:
+                self.is_answering = False
                 self._finish()
             dup2(self._exit, self.slot, False)  # noqa: FBT003 - by name it takes longer
-            self._is_way_out = False
+            self.is_answering = self._is_way_out = False
         elif self._nowhere is not None:
             os.write(self._entry, pack_library_init())
             self.is_answering = True
             return
+        # A request's whole way through here is in this one function: calls would cost a tenth of a read.
+        loop, tries = self._loop, _TRIES
         while True:
-            if self._take_next():
-                self.is_answering = True
-                return
-            self._loop.turn()
-            self._left = _IN_A_ROW
+            if loop.is_due or not tries or not self._left:
+                self._turn()
+                tries = _TRIES
+            try:
+                frame = read(self._device, FRAME_SIZE)
+                length, opcode, unique, pid = BEGINNING.unpack_from(frame)
+            except (OSError, struct.error) as error:
+                self._excuse(error)
+                tries -= 1
+                continue
+            self._left -= 1
+            self._frame = frame
+            self._noted[0] = unique
+            if opcode == _OPEN and self._nearness is not None:
+                self._nearness.asked_by(pid)
+            if opcode in self._passed_on and length == len(frame):
+                self._requests[opcode] += 1
+                if opcode not in LOOKED_INTO or not is_refused(opcode, frame):
+                    write(self._entry, frame)
+                    self.is_answering = True
+                    return
+                self.counts.refused[errno.EINVAL] += 1
+                self.refuse(errno.EINVAL)
+            else:
+                self._answer(opcode)
+            tries = _TRIES
 
     def open_way_out(self) -> None:
         """Have what is written into the slot reach the kernel; call it before an answer."""
@@ -184,44 +212,26 @@ class Gate:
             # libfuse has answered by itself, to where nobody reads, or not at all.
             self.refuse(errno.EIO)
 
-    def _take_next(self) -> bool:
-        """Take requests until one is to be passed on; False if there is none or something else to be done."""
-        tries, loop, device = _TRIES, self._loop, self._device
-        while tries and self._left and not loop.steps and not loop.stopping:
-            try:
-                frame = read(device, FRAME_SIZE)
-            except OSError as error:
-                if error.errno in _TRY_AGAIN:
-                    tries -= 1
-                    os.sched_yield()
-                    continue
-                if error.errno in _GONE:
-                    raise Closed from error
-                raise
-            tries = _TRIES
-            self._left -= 1
-            if len(frame) < IN_HEADER.size:
-                # Nobody can be answered. No kernel has ever sent one.
-                _log.warning("not answered: a request of %d bytes", len(frame))
-                continue
-            self._frame = frame
-            length, opcode, unique, pid = BEGINNING.unpack_from(frame)
-            self._noted[0] = unique
-            self.is_doubted = unique >= UNIQUE_RESEND and unique - UNIQUE_RESEND in self._doubted
-            if opcode == _OPEN and self._nearness is not None:
-                self._nearness.asked_by(pid)
-            if opcode in self._passed_on and length == len(frame):
-                self._requests[opcode] += 1
-                if opcode not in LOOKED_INTO or not is_refused(opcode, frame):
-                    write(self._entry, frame)
-                    return True
-                self.counts.refused[errno.EINVAL] += 1
-                self.refuse(errno.EINVAL)
-            else:
-                self._answer(opcode)
-        if loop.stopping:
+    def _turn(self) -> None:
+        """Do what else is to be done, and wait until there is a request or more of that; raises Closed."""
+        if not self._loop.stopping:
+            self._loop.turn()
+            self._left = _IN_A_ROW
+        if self._loop.stopping:
             raise Closed
-        return False
+
+    @staticmethod
+    def _excuse(error: OSError | struct.error) -> None:
+        """Let others have the processor if there is no request yet; raises Closed at the end, or `error`."""
+        if not isinstance(error, OSError):
+            # Nobody can be answered. No kernel has ever sent one.
+            _log.warning("not answered: a request without a whole header")
+        elif error.errno in _GONE:
+            raise Closed from error
+        elif error.errno not in _TRY_AGAIN:
+            raise error
+        else:
+            os.sched_yield()
 
     def _answer(self, opcode: int) -> None:
         """Answer a request that is not to be passed on."""

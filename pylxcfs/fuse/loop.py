@@ -19,6 +19,8 @@ class Loop:
         #: What was posted and not called yet.
         self.steps: deque[Callable[[], None]] = deque()
         self.stopping = False
+        #: Whether there is something to be done before the next request.
+        self.is_due = False
         self._poller = select.poll()
         self._poller.register(device_fd, select.POLLIN)
         self._poller.register(self._wake_fd, select.POLLIN)
@@ -31,6 +33,8 @@ class Loop:
         for fd, events in reversed(self._poller.poll()):
             if fd == self._wake_fd:
                 os.eventfd_read(fd)
+                # In this order: what is posted meanwhile is called now or at the next turn.
+                self.is_due = self.stopping
                 while self.steps:
                     self.steps.popleft()()
             elif fd != self._device_fd:
@@ -39,11 +43,12 @@ class Loop:
     def post(self, step: Callable[[], None]) -> None:
         """Have `step` called in the serving thread, between two requests."""
         self.steps.append(step)
+        self.is_due = True
         os.eventfd_write(self._wake_fd, 1)
 
     def stop(self) -> None:
         """End serving, after the request that is being answered."""
-        self.stopping = True
+        self.stopping = self.is_due = True
         os.eventfd_write(self._wake_fd, 1)
 
     def watch(self, fd: int, call: Callable[[int], None]) -> None:
