@@ -45,7 +45,8 @@ def test_cpu_list_round_trip(cpus: set[int]) -> None:
 
 def test_most_cpus() -> None:
     """As many as any kernel can have."""
-    assert CpuSet(range(65536)) == parse_cpu_list("f", b"0-65535\n")
+    for text in (b"0-65535\n", b"0-65535,7\n"):
+        assert CpuSet(range(65536)) == parse_cpu_list("f", text)
     with pytest.raises(ParseError):
         parse_cpu_list("f", b"65536\n")
 

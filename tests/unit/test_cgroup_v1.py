@@ -207,7 +207,7 @@ def test_io_falls_to_who_counted(tree: Tree) -> None:
 
 def test_io_unused_and_unknown(tree: Tree) -> None:
     """Counted nothing is no device; no file at all is no answer."""
-    with pytest.raises(ControllerUnavailable):
+    with pytest.raises(ControllerUnavailable, match=r"blkio/a/blkio\.throttle\.io_service_bytes_recursive"):
         tree({}).io(_at("/a"))
     names = ("blkio.throttle.io_service_bytes", "blkio.throttle.io_serviced")
     assert {} == tree({f"blkio/a/{name}": "Total 0\n" for name in names}).io(_at("/a")).devices

@@ -278,6 +278,16 @@ def test_bound_of_containers(machine: _Machine, monkeypatch: pytest.MonkeyPatch)
     assert machine.resolver.known <= 3
 
 
+def test_half_of_a_crowd_makes_room(machine: _Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of many in one cgroup the older half is forgotten at once, the others are kept."""
+    monkeypatch.setattr("pylxcfs.containers.resolver.MAX_CONTAINERS", 5)
+    full = machine.group("/full", memory=9)
+    crowd = [machine.resolver.resolve(machine.begin(full, 3000 + n)) for n in range(6)]
+    assert [False] * 3 + [True] * 3 == [
+        machine.resolver.knows(each.key) for each in crowd if each is not None
+    ]
+
+
 def test_bound_where_all_are_alone(machine: _Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of containers that have a cgroup each, whoever has not asked for longest is forgotten."""
     monkeypatch.setattr("pylxcfs.containers.resolver.MAX_CONTAINERS", 3)

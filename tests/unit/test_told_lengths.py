@@ -84,3 +84,21 @@ def test_a_thread_that_is_in_another_container_now() -> None:
     told = ToldLengths(Clock())
     told.opened(_file((7, None, True), 1))
     assert told.opened_by(FILE, 1) is None
+
+
+def test_what_is_over_is_dropped_and_nothing_else() -> None:
+    """The oldest go first, whatever is told meanwhile."""
+    clock = Clock()
+    told = ToldLengths(clock)
+    told.note(FILE, 1, b"old", 2)
+    clock.seconds = 1.0
+    told.note(OTHER, 1, b"young", 2)
+    clock.seconds = 2.0
+    told.note(OTHER, 2, b"new", 2)
+    assert (None, b"young", b"new") == (
+        told.promised(FILE, 1),
+        told.promised(OTHER, 1),
+        told.promised(OTHER, 2),
+    )
+    # One entry for each thread, and one for anybody in its container.
+    assert 3 == len(told._told)

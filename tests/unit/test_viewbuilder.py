@@ -15,10 +15,11 @@ from pylxcfs.containers.container import Container
 from pylxcfs.containers.processes import Processes
 from pylxcfs.content.viewbuilder import ViewBuilder, visible_cpus
 from pylxcfs.procfiles.table import VIRTUAL_FILES
-from pylxcfs.view.host import HostReader
+from pylxcfs.view.host import HostReader, HostSnapshot
 from tests.unit.conftest import load
 
 _STAT = next(file for file in VIRTUAL_FILES if file.path == "proc/stat")
+_MEMINFO = next(file for file in VIRTUAL_FILES if file.path == "proc/meminfo")
 _HIERARCHIES = ("cpu", "cpuacct", "cpuset")
 _SECOND = 1_000_000_000
 
@@ -101,6 +102,40 @@ def test_uptime(world: _World, start_ticks: int, uptime_usec: int) -> None:
     host = load("linux-6.18-x86")
     assert (5_000_000_000, 100) == (host.boottime_usec, host.ticks_per_second)
     assert uptime_usec == world.builder().build(container, _STAT, host).uptime_usec
+
+
+@pytest.mark.parametrize("cfs,expected", [(True, 1), (False, 2)])
+def test_quota_may_be_left_out(world: _World, *, cfs: bool, expected: int) -> None:
+    """Without --enable-cfs a quota cuts no CPU."""
+    world.write({"cpu/a/cpu.cfs_quota_us": "50000\n", "cpu/a/cpu.cfs_period_us": "100000\n"})
+    tracker = LoadTracker(world.reader, world.processes)
+    builder = ViewBuilder(world.reader, tracker, ViewConfig(cfs=cfs))
+    assert expected == len(_user(builder, world.container()))
+
+
+@pytest.mark.parametrize(
+    "meminfo,expected",
+    [
+        (
+            b"MemTotal: 1000 kB\nMemFree: 1 kB\nMemAvailable: 600 kB\nSwapTotal: 300 kB\nSwapFree: 20 kB\n",
+            (1000, 300, 600, 20),
+        ),
+        (b"SomeMemTotal: 1000 kB\n", (0, 0, None, None)),
+    ],
+)
+def test_what_is_known_of_the_hosts_memory(
+    world: _World, meminfo: bytes, expected: tuple[int | None, ...]
+) -> None:
+    """Fields of its meminfo, in bytes; a field that this kernel lacks is no bound, or none to share."""
+    world.write({"memory/a/memory.stat": "hierarchical_memory_limit 4096\n"})
+    world.write({"memory/a/memory.usage_in_bytes": "0\n"})
+    reader = V1Reader(CgroupFiles({"memory": str(world.top / "memory")}, 64))
+    builder = ViewBuilder(reader, LoadTracker(reader, world.processes), ViewConfig())
+    paths = CgroupPaths.of({"memory": CgroupPath("/a")})
+    container = Container(paths, 1, 0, in_host_pid_namespace=True)
+    memory = builder.build(container, _MEMINFO, HostSnapshot(meminfo=meminfo)).memory
+    told = (memory.host_total, memory.host_swap_total, memory.host_available, memory.host_swap_free)
+    assert tuple(None if kib is None else kib * 1024 for kib in expected) == told
 
 
 def test_counters_go_on(world: _World) -> None:
