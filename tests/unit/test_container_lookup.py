@@ -94,6 +94,12 @@ def test_process(look: Lookup) -> None:
     own = Here(Name("/self"), inode=os.stat("/proc/self/ns/mnt").st_ino)
     word = str(os.getpid())
     assert [own] == look.choose(word, [*CANDIDATES, own]) == look.of_process(os.getpid(), [*CANDIDATES, own])
+    # Before one whose id begins like it, and after one that is called so.
+    begins = Here(Name(f"/docker/{word.ljust(64, '0')}", word.ljust(64, "0")))
+    assert [own] == look.choose(word, [begins, own])
+    assert [begins] == look.choose(word, [begins])
+    called = Here(Name(f"/mine/{word}"))
+    assert [called] == look.choose(word, [called, own])
     with pytest.raises(LookupError, match=f"process {word} is in no container"):
         look.of_process(os.getpid(), CANDIDATES)
     with pytest.raises(LookupError, match="no such process: 1073741824"):
