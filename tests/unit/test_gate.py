@@ -222,6 +222,24 @@ def test_what_the_library_leaves_unanswered() -> None:
     device.close()
 
 
+def test_nobody_waits_for_a_refusal(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel says ENOENT where who asked was killed meanwhile; what else it says is an error."""
+    _odd(kernel, _refuse)
+    assert errno.EXDEV == _statfs(kernel)
+    numbers = iter([errno.ENOENT, errno.EPERM])
+
+    def fail(_fd: int, _data: bytes) -> int:
+        raise OSError(next(numbers), "told")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "write", fail)
+        assert not kernel.gate.refuse(errno.EIO)
+        with pytest.raises(PermissionError):
+            kernel.gate.refuse(errno.EIO)
+    assert kernel.gate.refuse(errno.EIO)
+    assert errno.EIO == kernel.receive()[1]
+
+
 def test_a_pipe_that_is_too_small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who has many pipes is given one of a page (pipe(7)); a whole request has room in it all the same."""
     make = os.pipe2
