@@ -14,6 +14,7 @@ import pytest
 from pyfuse3 import FUSEError
 
 from pylxcfs.content.service import ContentService
+from pylxcfs.fuse.affinity import Nearness
 from pylxcfs.fuse.frames import (
     FRAME_SIZE,
     IN_HEADER,
@@ -188,6 +189,28 @@ def test_what_escapes_a_handler(
         _odd(kernel, _refuse)
         assert errno.EXDEV == _statfs(kernel)
     assert 3 == len(caplog.records)
+
+
+def test_the_thread_that_opens_is_what_nearness_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader opens a file for each look at it: other requests need not be counted."""
+    end, device = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    loop = Loop(device.fileno())
+    nearness = Nearness(lambda task: task)
+    askers: list[int] = []
+    monkeypatch.setattr(nearness, "asked_by", askers.append)
+    gate = Gate(device.fileno(), loop, ANSWERED, nearness)
+    gate.wait()
+    for opcode, pid in ((Opcode.STATFS, 5), (Opcode.OPEN, 6), (Opcode.READ, 7), (Opcode.RELEASE, 8)):
+        end.send(IN_HEADER.pack(IN_HEADER.size, opcode, 9, 1, 0, 0, pid, 0))
+    end.send(IN_HEADER.pack(IN_HEADER.size, Opcode.STATFS, 9, 1, 0, 0, 9, 0))
+    for _ in range(4):
+        gate.wait()
+    assert [6] == askers
+    os.close(gate.slot)
+    gate.close()
+    loop.close()
+    end.close()
+    device.close()
 
 
 def test_what_the_library_leaves_unanswered() -> None:

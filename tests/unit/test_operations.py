@@ -412,3 +412,36 @@ def test_a_request_that_servers_have_died_of(kernel: Kernel) -> None:
         handle, _flags, _backing = struct.unpack("=QII", body)
         shown.append(kernel.read(handle, 0, 99))
     assert [b"proc/meminfo 1\n", b"proc/meminfo 2\n", b"proc/meminfo fallback\n"] == shown
+
+
+def test_a_length_that_servers_have_died_of(kernel: Kernel) -> None:
+    """Who asks for it has the fallback's, and its next OPEN the fallback; no other thread has."""
+    kernel.gate._doubted = frozenset({9})
+    inode = kernel.find("proc/meminfo").inode
+    kernel.send(IN_HEADER.pack(56, Opcode.GETATTR, 1 << 63 | 9, inode, 0, 0, 7, 0) + bytes(16))
+    _, number, body = kernel.receive()
+    (size,) = struct.unpack_from("=Q", body, 24)
+    assert (0, len(b"proc/meminfo fallback\n")) == (number, size)
+    shown = [
+        kernel.read(kernel.open(path, pid=pid), 0, 99)
+        for path, pid in (("proc/meminfo", 8), ("proc/stat", 7), ("proc/meminfo", 7))
+    ]
+    assert [b"proc/meminfo 1\n", b"proc/stat 2\n", b"proc/meminfo fallback\n"] == shown
+
+
+def test_nothing_is_cached(kernel: Kernel) -> None:
+    """Each OPEN is answered with FOPEN_DIRECT_IO (1) and without FOPEN_KEEP_CACHE (2)."""
+    inode = kernel.find("proc/meminfo").inode
+    _handle, flags, _backing = struct.unpack("=QII", kernel.ask(Opcode.OPEN, inode, bytes(8)))
+    assert 1 == flags & 3
+
+
+@pytest.mark.parametrize(
+    "path,uid,number", [("proc/slabinfo", 1000, errno.EACCES), ("proc/meminfo", 1000, 0)]
+)
+def test_who_may_read(kernel: Kernel, path: str, uid: int, number: int) -> None:
+    """What the kernel's own /proc lets root alone read, root alone reads here."""
+    for user, expected in ((uid, number), (0, 0)):
+        inode = kernel.find(path).inode
+        kernel.send(IN_HEADER.pack(48, Opcode.OPEN, 8, inode, user, user, os.getpid(), 0) + bytes(8))
+        assert (8, expected) == kernel.receive()[:2]
