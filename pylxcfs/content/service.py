@@ -5,6 +5,7 @@ container's data.
 """
 
 import logging
+import os
 import time
 from collections import Counter, OrderedDict, defaultdict
 from dataclasses import replace
@@ -47,6 +48,10 @@ class DeadlyRequestError(CgroupError):
     """Servers have ended again and again while they answered this."""
 
 
+#: A container that is younger may not have its limits yet.
+_MADE_SECONDS: Final = 5.0
+
+
 class ContentService:
     """Renders virtual files. Owned by the serving thread."""
 
@@ -65,6 +70,7 @@ class ContentService:
         self._builder = builder
         self._ttl = cache_ttl_seconds
         self._host_view = False
+        self._keeps = True
         self._cache: OrderedDict[tuple[Container | None, VirtualFile], tuple[float, bytes]] = OrderedDict()
         #: How often a file could not be rendered and its fallback was served: (path, why) → count.
         self.fallbacks: Counter[tuple[str, str]] = Counter()
@@ -125,6 +131,29 @@ class ContentService:
         opened = self._open(file, pid, counters)
         counters.add(time.perf_counter_ns() - began_ns)
         return opened
+
+    def glance(self, file: VirtualFile, pid: int) -> bytes:
+        """Return what an open by `pid` would show at this moment; remember nothing, and begin no CPU ledger.
+
+        For a container that is not made yet: its ledger would have idle time of CPUs that it never had.
+        """
+        self._keeps = False
+        try:
+            with self._builder.glancing():
+                return self.open(file, pid)[1]
+        finally:
+            self._keeps = True
+
+    @staticmethod
+    def is_made(container: Container | None) -> bool:
+        """Tell whether a container has its limits: its runtime looks at the files before it sets them.
+
+        Where init is the host's nobody knows how old a container is.
+        """
+        if container is None or container.in_host_pid_namespace:
+            return container is None
+        began_seconds = container.init_start_ticks / os.sysconf("SC_CLK_TCK")
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - began_seconds >= _MADE_SECONDS
 
     def who(self, pid: int) -> Container | None:
         """Find out who asks; None: the host."""
@@ -227,6 +256,8 @@ class ContentService:
             counters.hits += 1
             return cached[1]
         content = self._render_with_room(file, container)
+        if not self._keeps:
+            return content
         self._cache[key] = (now + self._ttl, content)
         self._cache.move_to_end(key)
         if len(self._cache) > _MAX_CACHED:

@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
@@ -57,6 +58,16 @@ class ViewBuilder:
         self._tracker = tracker
         self._config = config
         self._ledgers: dict[Container, Ledger] = {}
+        self._begins_ledgers = True
+
+    @contextlib.contextmanager
+    def glancing(self) -> Iterator[None]:
+        """Begin no ledger meanwhile: nothing is shown of what is built, or not yet."""
+        self._begins_ledgers = False
+        try:
+            yield
+        finally:
+            self._begins_ledgers = True
 
     def build(self, container: Container, file: VirtualFile, host: HostSnapshot) -> ResourceView:
         """Read the parts that `file` declares; raises what the reader raises."""
@@ -115,10 +126,12 @@ class ViewBuilder:
         ledger = self._ledgers.get(container)
         if ledger is None and self._file is not None:
             ledger = self._file.load(container.key)
+        keeps = ledger is not None or self._begins_ledgers
         ledger = open_ledger(sample) if ledger is None else advance(ledger, sample)
-        self._ledgers[container] = ledger
-        if self._file is not None:
-            self._file.save(container.key, ledger)
+        if keeps:
+            self._ledgers[container] = ledger
+            if self._file is not None:
+                self._file.save(container.key, ledger)
         return CpuView(ledger.times, ledger.hidden)
 
     def _nodes(self, container: Container, host: HostSnapshot, visible: CpuSet) -> NodeView:

@@ -52,6 +52,8 @@ class VirtualFiles:
         opened = named or self._lengths.opened_by(whose, pid)
         if isinstance(opened, OpenFile):
             content = opened.promise(self.who_asks)
+        elif not self._content.is_made(whose[1]):
+            return len(self._content.glance(self._content.file_for(file, pid), pid))
         else:
             _, content = self._content.open(self._content.file_for(file, pid), pid)
             other = self._lengths.latest(whose)

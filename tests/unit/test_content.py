@@ -373,3 +373,30 @@ def test_content_is_cached_as_long_as_told(tmp_path: Path, monkeypatch: pytest.M
     counters = world.content.counters[meminfo.path]
     assert (3, 1) == (sum(counters.classes), counters.hits)
     assert 0 < counters.longest_ns <= counters.total_ns < 60 * 10**9
+
+
+def test_a_glance_is_not_remembered(tmp_path: Path) -> None:
+    """What a runtime is told before it sets limits is not shown once they are set; what was shown is told."""
+    world = _Machine(tmp_path, ttl=3600.0)
+    world.resolver.answers = {7: [world.add("a", 64 << 20)]}
+    meminfo = _FILES["meminfo"]
+    assert b"65536 kB" in world.content.glance(meminfo, 7)
+    world.limit("a", 32 << 20)
+    assert b"32768 kB" in world.content.open(meminfo, 7)[1]
+    world.limit("a", 16 << 20)
+    assert b"32768 kB" in world.content.glance(meminfo, 7)
+
+
+@pytest.mark.parametrize(
+    "age_seconds,in_host,is_made",
+    [(0, False, False), (4.9, False, False), (5, False, True), (60, True, False)],
+)
+def test_when_a_container_has_its_limits(
+    monkeypatch: pytest.MonkeyPatch, age_seconds: float, *, in_host: bool, is_made: bool
+) -> None:
+    """Five seconds after its init began; nobody knows where that is the host's; the host always."""
+    monkeypatch.setattr(time, "clock_gettime", lambda _clock: 1000.0 + age_seconds)
+    ticks = 1000 * os.sysconf("SC_CLK_TCK")
+    made = Container(CgroupPaths.of({}), 9, ticks, in_host_pid_namespace=in_host)
+    assert is_made == ContentService.is_made(made)
+    assert ContentService.is_made(None)

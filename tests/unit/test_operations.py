@@ -56,6 +56,9 @@ class _Counting:
         del pid
         return None, self.read(file, None)
 
+    def is_made(self, container: Container | None) -> bool:
+        return container is None
+
     def read(self, file: VirtualFile, container: Container | None) -> bytes:
         del container
         if self.error is not None:

@@ -162,6 +162,20 @@ def test_counters_go_on_with_another_server(world: _World, tmp_path: Path) -> No
     assert [3, 2] == _user(second, again)
 
 
+def test_a_glance_begins_no_ledger(world: _World, tmp_path: Path) -> None:
+    """What a runtime looks at before it sets limits is forgotten; once something was shown, it counts on."""
+    file = LedgerFile(tmp_path / "ledgers", "boot", 2)
+    builder, container = world.builder(file), world.container()
+    with builder.glancing():
+        assert [3, 1] == _user(builder, container)
+    assert file.load(container.key) is None
+    assert [3, 1] == _user(builder, container)
+    world.use(0, 2)
+    with builder.glancing():
+        assert [3, 2] == _user(builder, container)
+    assert file.load(container.key) is not None
+
+
 @pytest.mark.parametrize("allowed,expected", [("0-1", 2), ("1", 1), ("0-3", 2), ("5", 2)])
 def test_online_cpus_of_the_cpuset(world: _World, allowed: str, expected: int) -> None:
     """CPUs that are not online are not shown; where none is left, all online ones are."""
