@@ -4,7 +4,7 @@ import errno
 import os
 import stat
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -22,8 +22,8 @@ from pylxcfs.fuse.partial_reads import Handle, Passes
 from pylxcfs.fuse.tree import Tree, build_nodes
 from pylxcfs.linux.hosttree import HostReadError, HostTree
 from pylxcfs.procfiles import cpulists
-from pylxcfs.procfiles.binds import CPU_DIRECTORY
-from pylxcfs.procfiles.table import VIRTUAL_FILES, VirtualFile
+from pylxcfs.procfiles.binds import CPU_DIRECTORY, NODE_DIRECTORY
+from pylxcfs.procfiles.table import VIRTUAL_FILES, VirtualFile, node_files
 from pylxcfs.view.host import HostSnapshot
 from pylxcfs.view.resources import CpuView, ResourceView
 from tests.unit.kernel import Entry, Kernel, Refused
@@ -69,6 +69,10 @@ class Content:
         del container
         return f"{file.path}\n".encode()
 
+    def visible_nodes(self, pid: int) -> CpuSet | None:
+        """Answer as the table above."""
+        return VISIBLE[pid]
+
     def visible_cpus(self, pid: int) -> CpuSet | None:
         """Answer as the table above."""
         return VISIBLE[pid]
@@ -104,10 +108,10 @@ def host(tmp_path: Path) -> Path:
 class Mounted(Kernel):
     """Asks a file system over a host's directory."""
 
-    def __init__(self, host: HostTree) -> None:
-        """Serve the whole table."""
+    def __init__(self, host: HostTree, files: Sequence[VirtualFile] = VIRTUAL_FILES) -> None:
+        """Serve the whole table, or these."""
         passes = Passes(Path("/nowhere"))
-        tree = Tree(VIRTUAL_FILES, host)
+        tree = Tree(files, host)
         super().__init__(lambda gate: Operations(tree, cast("ContentService", Content()), passes, gate))
 
     def below(self, path: str) -> Entry:
@@ -152,6 +156,18 @@ def test_hidden_cpu(mounted: Mounted) -> None:
         lambda: mounted.ask(Opcode.READLINK, mounted.below("cpu0/node0").inode, pid=ONE)
     )
     assert errno.ENOENT == refusal(lambda: mounted.ask(Opcode.ACCESS, below.inode, bytes(8), ONE))
+
+
+def test_hidden_numa_node(host: Path) -> None:
+    """As a hidden CPU: its directory and what is in it are not there for who does not see it."""
+    with Mounted(HostTree(host), [*VIRTUAL_FILES, *node_files(CpuSet([0, 1, 10]))]) as mounted:
+        node0, file = (mounted.find(f"{NODE_DIRECTORY}/{path}").inode for path in ("node0", "node0/cpulist"))
+        assert errno.ENOENT == refusal(lambda: mounted.get_attributes(node0, ONE))
+        assert errno.ENOENT == refusal(lambda: mounted.get_attributes(file, ONE))
+        for pid in (HOST, TWO):
+            assert node0 == mounted.get_attributes(node0, pid).inode
+        directory = mounted.find(NODE_DIRECTORY).inode
+        assert {"node1"} == {name for name in mounted.list(directory, ONE, 999) if name.startswith("node")}
 
 
 def test_modes_lose_only_write_bits(mounted: Mounted) -> None:

@@ -45,11 +45,13 @@ class _Odd(Operations):
     """Has one handler that a test chooses."""
 
     handler: Callable[[], object]
+    opens_way_out = True
 
     async def statfs(self, ctx: object) -> object:  # type: ignore[override]
         """Do what the test wants."""
         del ctx
-        self._asker.open_way_out()
+        if self.opens_way_out:
+            self._asker.open_way_out()
         return self.handler()
 
 
@@ -282,6 +284,117 @@ def test_a_pipe_that_is_too_small(monkeypatch: pytest.MonkeyPatch) -> None:
     loop.close()
     end.close()
     device.close()
+
+
+def test_numbers_of_requests() -> None:
+    """They are enum fuse_opcode of the kernel's uapi/linux/fuse.h."""
+    kernels = [
+        "1",
+        "LOOKUP",
+        "2",
+        "FORGET",
+        "3",
+        "GETATTR",
+        "4",
+        "SETATTR",
+        "5",
+        "READLINK",
+        "6",
+        "SYMLINK",
+        "8",
+        "MKNOD",
+        "9",
+        "MKDIR",
+        "10",
+        "UNLINK",
+        "11",
+        "RMDIR",
+        "12",
+        "RENAME",
+        "13",
+        "LINK",
+        "14",
+        "OPEN",
+        "15",
+        "READ",
+        "16",
+        "WRITE",
+        "17",
+        "STATFS",
+        "18",
+        "RELEASE",
+        "20",
+        "FSYNC",
+        "21",
+        "SETXATTR",
+        "22",
+        "GETXATTR",
+        "23",
+        "LISTXATTR",
+        "24",
+        "REMOVEXATTR",
+        "25",
+        "FLUSH",
+        "26",
+        "INIT",
+        "27",
+        "OPENDIR",
+        "28",
+        "READDIR",
+        "29",
+        "RELEASEDIR",
+        "30",
+        "FSYNCDIR",
+        "31",
+        "GETLK",
+        "32",
+        "SETLK",
+        "33",
+        "SETLKW",
+        "34",
+        "ACCESS",
+        "35",
+        "CREATE",
+        "36",
+        "INTERRUPT",
+        "37",
+        "BMAP",
+        "38",
+        "DESTROY",
+        "39",
+        "IOCTL",
+        "40",
+        "POLL",
+        "41",
+        "NOTIFY_REPLY",
+        "42",
+        "BATCH_FORGET",
+        "43",
+        "FALLOCATE",
+        "44",
+        "READDIRPLUS",
+        "45",
+        "RENAME2",
+        "46",
+        "LSEEK",
+    ]
+    numbers = dict(zip(kernels[1::2], map(int, kernels[::2]), strict=True))
+    assert {name: numbers[name] for name in Opcode.__members__} == {
+        name: opcode.value for name, opcode in Opcode.__members__.items()
+    }
+
+
+def test_an_answer_that_the_kernel_refuses(kernel: Kernel, caplog: pytest.LogCaptureFixture) -> None:
+    """Who asked gets EIO, and the log tells."""
+    odd = cast("_Odd", kernel.operations)
+    odd.opens_way_out = False
+    _odd(kernel, _refuse)
+    kernel.send(IN_HEADER.pack(IN_HEADER.size, Opcode.STATFS, 9, 1, 0, 0, 1, 0))
+    assert (9, errno.EIO, b"") == kernel.receive()
+    # The kernel would say ENOENT to a second answer.
+    assert (9, errno.EIO, b"") == kernel.receive()
+    (record,) = caplog.records
+    assert "its sender gets EIO" in record.getMessage()
 
 
 def test_frames() -> None:
