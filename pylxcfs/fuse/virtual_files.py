@@ -51,14 +51,14 @@ class VirtualFiles:
         whose = self._whose(node, pid)
         opened = named or self._lengths.opened_by(whose, pid)
         if isinstance(opened, OpenFile):
-            content = opened.promise(self.who_asks)
-        elif not self._content.is_made(whose[1]):
+            # Not noted: that would hold for ever what is told again and again.
+            return len(opened.promise(self.who_asks))
+        if not self._content.is_made(whose[1]):
             return len(self._content.glance(self._content.file_for(file, pid), pid))
-        else:
-            _, content = self._content.open(self._content.file_for(file, pid), pid)
-            other = self._lengths.latest(whose)
-            if other is not None:
-                other.promise_others(content)
+        _, content = self._content.open(self._content.file_for(file, pid), pid)
+        other = self._lengths.latest(whose)
+        if other is not None:
+            other.promise_others(content)
         self._lengths.note(whose, pid, content, self._content.lifetime_seconds)
         return len(content)
 
