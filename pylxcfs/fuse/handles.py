@@ -19,6 +19,8 @@ T = TypeVar("T")
 
 #: Who reads from the start again later than that has gone back there.
 _AT_ONCE_SECONDS: Final = 1
+#: Who asks for the length and reads at once, as cat(1) does, has it rendered once.
+_SAME_MOMENT_SECONDS: Final = 0.05
 
 #: Tells the thread whose request is being answered.
 WhoAsks = Callable[[], int]
@@ -66,6 +68,7 @@ class OpenFile:
         "_is_kept",
         "_is_under_way",
         "_promised",
+        "_promised_at",
         "_reached",
         "_reached_at",
         "_service",
@@ -91,6 +94,8 @@ class OpenFile:
         self.container = whose[1]
         self.pid = pid
         self._promised = promised
+        #: When that was rendered, if it was for this open file.
+        self._promised_at = 0.0
         self._content: bytes | None = None
         #: Whether the start of that content was read; who reads backwards comes to it last.
         self._has_begun_at_0 = False
@@ -113,7 +118,7 @@ class OpenFile:
         if self._is_under_way and self._content is not None:
             return self._content
         if self._promised is None:
-            self._promised = self._render(who_asks)
+            self._promised, self._promised_at = self._render(who_asks), time.monotonic()
         return self._promised
 
     def promise_others(self, content: bytes) -> None:
@@ -170,8 +175,10 @@ class OpenFile:
         return is_at_once and self._service.is_io_worker(who_asks())
 
     def _next(self, who_asks: WhoAsks) -> bytes:
-        promised, fresh = self._promised, self._render(who_asks)
-        self._promised = None
+        promised, self._promised = self._promised, None
+        if promised is not None and time.monotonic() - self._promised_at < _SAME_MOMENT_SECONDS:
+            return promised
+        fresh = self._render(who_asks)
         return fresh if promised is None or len(promised) == len(fresh) else promised
 
     def _render(self, who_asks: WhoAsks) -> bytes:

@@ -92,8 +92,16 @@ def test_going_on_for_an_earlier_server(begun: bytes) -> None:
     assert (b"" if begun else None) == opened.unkept
 
 
-def test_promises() -> None:
+def test_who_asks_and_reads_at_once_has_it_rendered_once() -> None:
+    """As cat(1) does."""
+    opened = _open(b"one", b"two", b"ten")
+    assert b"one" == opened.promise(_asker) == opened.read(0, 9, _asker)
+    assert b"two" == opened.read(0, 9, _asker)
+
+
+def test_promises(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a pass under way its own content; before one, what holds until it begins, fresh if as long."""
+    monkeypatch.setattr("pylxcfs.fuse.handles._SAME_MOMENT_SECONDS", 0)
     opened = _open(b"one", b"two", b"three", b"four")
     assert [b"one"] * 2 == [opened.promise(_asker), opened.promise(_asker)]
     assert b"tw" == opened.read(0, 2, _asker)
