@@ -142,7 +142,7 @@ class KeptReads:
         self._lost_handles[handle] = None
         path = self._path(handle)
         try:
-            path.write_bytes(b"")
+            replace_file(path, b"")
         except OSError:
             self._remove(path)
         while len(self._lost_handles) > _MOST_LOST:

@@ -8,7 +8,7 @@ import pytest
 
 from pylxcfs.rundir import files
 from pylxcfs.rundir.files import read_file, replace_file
-from pylxcfs.rundir.kept_reads import KeptReads, LostReadError
+from pylxcfs.rundir.kept_reads import BUDGET_BYTES, KeptReads, LostReadError
 
 BLOCK = 4096
 
@@ -157,3 +157,15 @@ def test_on_a_full_device(tmp_path: Path) -> None:
     assert read_file(path) == b"old"
     with pytest.raises(OSError, match="has more than"):
         read_file(path, most=2)
+
+
+def test_what_is_lost_is_told_through_no_link(tmp_path: Path) -> None:
+    """A link in the place of a pass that has no room is replaced, and what it names stays as it is."""
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"secret")
+    kept = KeptReads(tmp_path / "reads")
+    kept.keep(2, b"content", "one")
+    (tmp_path / "reads" / name(1)).symlink_to(victim)
+    kept.keep(1, bytes(BUDGET_BYTES + 1), "one")
+    assert victim.read_bytes() == b"secret"
+    assert not (tmp_path / "reads" / name(1)).is_symlink()
