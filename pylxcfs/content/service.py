@@ -70,7 +70,6 @@ class ContentService:
         self._builder = builder
         self._ttl = cache_ttl_seconds
         self._host_view = False
-        self._keeps = True
         self._cache: OrderedDict[tuple[Container | None, VirtualFile], tuple[float, bytes]] = OrderedDict()
         #: How often a file could not be rendered and its fallback was served: (path, why) → count.
         self.fallbacks: Counter[tuple[str, str]] = Counter()
@@ -137,12 +136,8 @@ class ContentService:
 
         For a container that is not made yet: its ledger would have idle time of CPUs that it never had.
         """
-        self._keeps = False
-        try:
-            with self._builder.glancing():
-                return self.open(file, pid)[1]
-        finally:
-            self._keeps = True
+        with self._builder.glancing():
+            return self.open(file, pid)[1]
 
     @staticmethod
     def is_made(container: Container | None) -> bool:
@@ -256,7 +251,7 @@ class ContentService:
             counters.hits += 1
             return cached[1]
         content = self._render_with_room(file, container)
-        if not self._keeps:
+        if self._builder.is_glancing:
             return content
         self._cache[key] = (now + self._ttl, content)
         self._cache.move_to_end(key)

@@ -58,16 +58,17 @@ class ViewBuilder:
         self._tracker = tracker
         self._config = config
         self._ledgers: dict[Container, Ledger] = {}
-        self._begins_ledgers = True
+        #: Whether nothing is to be shown of what is built, or not yet.
+        self.is_glancing = False
 
     @contextlib.contextmanager
     def glancing(self) -> Iterator[None]:
-        """Begin no ledger meanwhile: nothing is shown of what is built, or not yet."""
-        self._begins_ledgers = False
+        """Begin no ledger meanwhile."""
+        self.is_glancing = True
         try:
             yield
         finally:
-            self._begins_ledgers = True
+            self.is_glancing = False
 
     def build(self, container: Container, file: VirtualFile, host: HostSnapshot) -> ResourceView:
         """Read the parts that `file` declares; raises what the reader raises."""
@@ -126,7 +127,7 @@ class ViewBuilder:
         ledger = self._ledgers.get(container)
         if ledger is None and self._file is not None:
             ledger = self._file.load(container.key)
-        keeps = ledger is not None or self._begins_ledgers
+        keeps = ledger is not None or not self.is_glancing
         ledger = open_ledger(sample) if ledger is None else advance(ledger, sample)
         if keeps:
             self._ledgers[container] = ledger
